@@ -1,0 +1,84 @@
+"""Specification constants, then tunables. A derived number is its formula; each value has its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- specification: changing one of these breaks interoperability -------------------------------------------------
+
+PROTOCOL_NAME: Final = b"omni_ros2"
+PROTOCOL_VERSION: Final = 1
+DEFAULT_PORT: Final = 51820
+
+SESSION_ID_SIZE: Final = 8
+SEQUENCE_SIZE: Final = 8
+NONCE_SIZE: Final = 8
+HEADER_SIZE: Final = SESSION_ID_SIZE + SEQUENCE_SIZE + NONCE_SIZE  # 24, the associated data
+TAG_SIZE: Final = 16  # Poly1305
+DATA_OVERHEAD: Final = HEADER_SIZE + TAG_SIZE  # 40, around each inner frame
+FIRST_DATA_BYTE: Final = 0x10  # a session id never starts with a smaller byte; control types are below
+
+LANE_SHIFT: Final = 56  # nonce = lane << 56 | sequence
+STREAM_SHIFT: Final = 6  # lane = stream << 6 | path
+MAX_STREAMS: Final = 4
+SEQUENCE_MASK: Final = (1 << LANE_SHIFT) - 1
+
+ETHERNET_HEADER: Final = 14
+MIN_FRAME: Final = ETHERNET_HEADER  # a TAP hands frames without padding
+MAX_FRAME: Final = 9216 + ETHERNET_HEADER + 4  # jumbo, one VLAN tag
+IPV4_HEADER: Final = 20
+IPV6_HEADER: Final = 40
+UDP_HEADER: Final = 8
+IPV4_OVERHEAD: Final = IPV4_HEADER + UDP_HEADER + DATA_OVERHEAD  # 68
+IPV6_OVERHEAD: Final = IPV6_HEADER + UDP_HEADER + DATA_OVERHEAD  # 88
+
+CONTROL_ETHERTYPE: Final = 0x88B5  # IEEE 802 local experimental 1
+CONTROL_MAC: Final = bytes.fromhex("036f6d6e6900")  # locally administered group address; never leaves the tunnel
+
+VIP6_PREFIX: Final = bytes.fromhex("fd6f6d6e")  # RFC 4193 ULA, "omn"; the other 96 bits hash the public key
+VIP6_PREFIX_LENGTH: Final = 8 * len(VIP6_PREFIX)
+
+# --- sessions: as WireGuard's, section 6.1 of its paper, for the same reasons --------------------------------------
+
+REKEY_AFTER_TIME: Final = 120.0  # s; forward secrecy at this grain
+REJECT_AFTER_TIME: Final = 180.0  # s; a key is never used past it
+# design.md says 2**60, a sixteenth of a 64-bit counter. The nonce leaves 56 bits for the sequence, so: a sixteenth of those.
+REKEY_AFTER_MESSAGES: Final = 1 << (LANE_SHIFT - 4)
+REJECT_AFTER_MESSAGES: Final = (1 << LANE_SHIFT) - (1 << 13) - 1
+REKEY_RETRY: Final = 5.0  # s between initiations
+REKEY_RETRY_JITTER: Final = 0.334  # s, so that two peers do not stay in lockstep
+REKEY_ATTEMPT_TIME: Final = 90.0  # s, then give up until there is a reason to try again
+RESPONDER_REKEY_GRACE: Final = 15.0  # s that the responder waits for the initiator's rekey before it starts one
+PASSIVE_KEEPALIVE: Final = 10.0  # s after data came and nothing was sent back
+NAT_KEEPALIVE: Final = 25.0  # s; below the 30 s UDP mapping time of common NATs (RFC 4787 asks for 120 s, many do 30)
+DEAD_AFTER: Final = PASSIVE_KEEPALIVE + REKEY_RETRY  # s sent without an answer: start a new handshake
+
+REPLAY_WINDOW: Final = 8192 - 64  # sequences (RFC 6479: bitmap of 8192 bits, one 64-bit block is slack)
+
+COOKIE_LIFETIME: Final = 120.0  # s of one cookie secret
+COOKIE_LATENCY: Final = 5.0  # s a cookie is still accepted after that
+LOAD_HANDSHAKES_PER_SECOND: Final = 250  # python does about 1,000 handshake halves a second on one robot core
+SOURCE_HANDSHAKES_PER_SECOND: Final = 20  # per source address, while under load
+SOURCE_HANDSHAKE_BURST: Final = 5
+
+# --- switching -----------------------------------------------------------------------------------------------------
+
+FDB_AGEING: Final = 300.0  # s, IEEE 802.1D default
+FDB_MAX_PER_PEER: Final = 4096  # a flooder evicts only its own
+FDB_MAX_LOCAL: Final = 16384
+QUEUE_FRAMES_PER_PEER: Final = 64  # frames waiting for one handshake or look-up
+QUEUE_TIME: Final = 5.0  # s a frame may wait; longer than that DDS has repeated it
+QUEUE_DESTINATIONS: Final = 256  # unknown destinations waited for at once
+MESH_LIMIT: Final = 128  # peers up to which every edge keeps a session with every other
+
+# --- signaling -----------------------------------------------------------------------------------------------------
+
+HEARTBEAT_INTERVAL: Final = 30.0  # s
+HEARTBEATS_MISSED: Final = 3  # then the edge has departed
+RECENT_PEERS: Final = 90.0  # s; REGISTER_ACK lists peers that joined within (whitepaper)
+REQUEST_RETRY: Final = 1.0  # s; first retransmission of a signaling request, doubled up to
+REQUEST_RETRY_MAX: Final = 8.0  # s
+PUSH_INTERVAL: Final = 0.05  # s; joins within it go out in one push
+SIGNALING_MAX: Final = 1200  # bytes of one signaling datagram: below every IPv6 path MTU (RFC 8200: 1280)
+QUERY_RETRY: Final = 1.0  # s between two queries for one address
+NEGATIVE_TTL: Final = 5.0  # s that "no such peer" is believed

@@ -1,0 +1,78 @@
+"""Value types shared by every layer: endpoints, MAC addresses, VIPs, and the random source.
+
+Hot paths carry plain ``bytes`` and tuples; the helpers here parse and print them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+PublicKey: TypeAlias = bytes  # 32 bytes, Ed25519: the identity of an edge or of a Nucleus
+Mac: TypeAlias = bytes  # 6 bytes, network order
+Vip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+PeerId: TypeAlias = int  # small integer that the Ganglion gives each peer; an index in BPF maps
+RandomBytes: TypeAlias = Callable[[int], bytes]  # os.urandom, or a seeded source in the simulator
+
+BROADCAST: Mac = b"\xff" * 6
+
+
+class Endpoint(NamedTuple):
+    """An underlay UDP address. Equal (and hashed alike) to the plain ``(host, port)`` tuple."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_ipv6(self) -> bool:
+        return ":" in self.host
+
+    @classmethod
+    def parse(cls, text: str, default_port: int | None = None) -> Endpoint:
+        """``"10.0.0.1:51820"``, ``"[fd00::1]:51820"`` or a bare address with ``default_port``.
+
+        Raises ValueError, with the reason, when the text is neither.
+        """
+        host, port_text = text, ""
+        if text.startswith("["):
+            host, bracket, rest = text[1:].partition("]")
+            if not bracket or (rest and not rest.startswith(":")):
+                raise ValueError(f"{text!r}: expected [IPv6]:port")
+            port_text = rest[1:]
+        elif text.count(":") == 1:
+            host, _, port_text = text.partition(":")
+        if port_text:
+            if not port_text.isdigit() or not 1 <= int(port_text) <= 65535:
+                raise ValueError(f"{text!r}: the port must be 1..65535")
+            port = int(port_text)
+        elif default_port is not None:
+            port = default_port
+        else:
+            raise ValueError(f"{text!r}: a port is missing")
+        if not host:
+            raise ValueError(f"{text!r}: the host is missing")
+        return cls(host, port)
+
+
+def format_mac(mac: Mac) -> str:
+    return mac.hex(":")
+
+
+def parse_mac(text: str) -> Mac:
+    """``"02:00:00:00:00:01"`` -> 6 bytes. Raises ValueError when the text is not a MAC address."""
+    parts = text.replace("-", ":").split(":")
+    if len(parts) != 6 or any(len(p) != 2 for p in parts):
+        raise ValueError(f"{text!r} is not a MAC address such as 02:00:00:00:00:01")
+    try:
+        return bytes(int(p, 16) for p in parts)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a MAC address such as 02:00:00:00:00:01") from None
+
+
+def is_group(mac: Mac) -> bool:
+    """True for multicast and broadcast addresses (IEEE 802 I/G bit)."""
+    return bool(mac[0] & 1)
