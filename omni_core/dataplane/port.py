@@ -1,0 +1,155 @@
+"""The data-plane port: what the Ganglion asks of any engine (python, kernel, native), and what it hears back.
+
+The Ganglion decides (who is a peer, which session sends, where a path leads); the data plane moves frames. Keys and
+sequence numbers live in the data plane, because a kernel engine never shows them to userspace again.
+
+Rules for every implementation
+- All ``add_*``/``set_*``/``remove_*`` calls are idempotent and take effect before the call returns.
+- ``add_session`` makes a session valid for *receiving*; nothing is sealed with it until ``use_session``. Several sessions of one
+  peer are valid for receiving at once (rekey), exactly one is used for sending.
+- Feedback is pulled with ``take_events``; a kernel engine fills it from a ring buffer, the python engine inline.
+- An engine that does not see frames in this process (kernel) still gets the slow path through ``frames_from_port`` and
+  ``frames_to_peer``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from omni_core.drops import DropReason
+from omni_core.types import Endpoint, Mac, PeerId
+
+Datagram: TypeAlias = tuple[bytes, tuple[str, int]]  # payload and remote endpoint (an Endpoint or its plain tuple)
+
+
+@dataclass(frozen=True)
+class SessionKeys:
+    """Everything a data plane needs of one session. ``repr`` hides the keys."""
+
+    peer: PeerId
+    send_id: int  # 64-bit session id written on what we send, little-endian on the wire
+    receive_id: int  # 64-bit session id on what we receive
+    send_key: bytearray = field(repr=False)  # 32 bytes; the data plane copies and wipes its copy on removal
+    receive_key: bytearray = field(repr=False)
+
+
+@dataclass
+class SessionStats:
+    """Counters of one session, both directions. Times are the engine's ``now``; 0.0 means never."""
+
+    tx_frames: int = 0
+    tx_bytes: int = 0  # inner frame bytes
+    rx_frames: int = 0
+    rx_bytes: int = 0
+    last_tx: float = 0.0
+    last_rx: float = 0.0  # authenticated and fresh
+    last_tx_data: float = 0.0  # without in-session control
+    last_rx_data: float = 0.0
+
+
+class UnresolvedReason(Enum):
+    UNKNOWN_DESTINATION = "unknown destination"
+    NO_SESSION = "no session"
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A frame from the local port that the data plane could not send. The Ganglion queues it or lets it go."""
+
+    frame: bytes
+    reason: UnresolvedReason
+    peer: PeerId | None  # known for NO_SESSION
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """First authentic packet of a session arrived: the responder may now send with it."""
+
+    receive_id: int
+
+
+@dataclass(frozen=True)
+class EndpointMoved:
+    """An authentic packet, the newest so far, came from another endpoint than the peer's path (roaming, NAT rebinding)."""
+
+    receive_id: int
+    source: Endpoint
+
+
+@dataclass(frozen=True)
+class ControlFrame:
+    """An authentic in-session control frame (EtherType 0x88B5 to CONTROL_MAC), still with its Ethernet header."""
+
+    receive_id: int
+    frame: bytes
+    source: Endpoint
+
+
+DataPlaneEvent: TypeAlias = Unresolved | Confirmed | EndpointMoved | ControlFrame
+
+
+@dataclass(frozen=True)
+class FdbEntry:
+    mac: Mac
+    vlan: int  # 0: untagged
+    peer: PeerId | None  # None: the local port
+    static: bool
+    age: float  # s since last seen; 0 for static entries
+
+
+class DataPlane(Protocol):
+    """See the module docstring for the rules."""
+
+    @property
+    def name(self) -> str:
+        """``python``, ``kernel`` or ``native``."""
+
+    # --- sessions and paths ---
+    def add_session(self, keys: SessionKeys, now: float) -> None: ...
+    def use_session(self, receive_id: int) -> None:
+        """Seal the peer's frames with this session from now on. Raises LocalMisuse if it is not there."""
+
+    def remove_session(self, receive_id: int) -> None:
+        """Forget the session and wipe its keys. If it was the peer's sending session the peer has none."""
+
+    def session_stats(self, receive_id: int) -> SessionStats:
+        """Raises LocalMisuse if the session is not there."""
+
+    def set_path(self, peer: PeerId, endpoint: Endpoint) -> None: ...
+    def remove_peer(self, peer: PeerId) -> None:
+        """Sessions, path, flood membership and FDB entries of the peer go."""
+
+    # --- switching ---
+    def set_flood(self, peers: Iterable[PeerId]) -> None:
+        """Peers that get BUM frames. One without a sending session yields Unresolved(NO_SESSION)."""
+
+    def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
+        """Pin a MAC to a peer (None: to the local port); ``vlan`` None pins it on every VLAN. Learning never moves it."""
+
+    def remove_static(self, mac: Mac, vlan: int | None = None) -> None: ...
+    def fdb(self, now: float) -> list[FdbEntry]: ...
+
+    # --- traffic ---
+    def frames_from_port(self, frames: Sequence[bytes], now: float) -> None:
+        """Frames that the local port (TAP) handed us: switch, seal, queue datagrams."""
+
+    def frames_to_peer(self, peer: PeerId, frames: Sequence[bytes], now: float) -> None:
+        """Seal for one peer, whatever the destination MAC: frames that waited, and in-session control."""
+
+    def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
+        """Data packets (first byte >= 0x10): authenticate, learn, queue frames for the local port."""
+
+    def take_datagrams(self) -> list[Datagram]: ...
+    def take_frames(self) -> list[bytes]: ...
+    def take_events(self) -> list[DataPlaneEvent]: ...
+
+    # --- housekeeping ---
+    def tick(self, now: float) -> None:
+        """Age the FDB. Called about once a second."""
+
+    def drops(self) -> Mapping[DropReason, int]: ...
+    def close(self) -> None:
+        """Wipe all keys. Idempotent."""
