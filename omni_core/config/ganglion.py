@@ -1,0 +1,281 @@
+"""Configuration of a Ganglion: the table of its keys, and the checked result."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from omni_core import constants
+from omni_core.config.schema import Field, read_fields
+from omni_core.config.values import (
+    UNIX_PATH_MAX,
+    StaticMac,
+    StaticPeer,
+    parse_cluster,
+    parse_host_port,
+    parse_interface_name,
+    parse_listen_address,
+    parse_name,
+    parse_path,
+    parse_public_key,
+    parse_static_mac,
+    parse_static_peer,
+    parse_vip4,
+)
+from omni_core.errors import ConfigError
+from omni_core.types import Endpoint, PublicKey
+
+MIN_MTU = 1280  # RFC 8200, section 5: IPv6, and so the VIP6, needs it
+IPV4_COST = constants.IPV4_OVERHEAD + constants.ETHERNET_HEADER
+IPV6_COST = constants.IPV6_OVERHEAD + constants.ETHERNET_HEADER
+MAX_MTU = constants.MAX_FRAME - constants.ETHERNET_HEADER - 4
+
+FIELDS: tuple[Field, ...] = (
+    Field(
+        "interface", "string", "omni0",
+        "Network interface of the overlay, made by the Ganglion.",
+        "choose up to 15 letters, digits, '.', '_' or '-', such as omni0",
+        parse=parse_interface_name, required=True, read_only=True,
+    ),
+    Field(
+        "key_file", "string", "/etc/omni/key",
+        "Private key of this robot (omni keygen), mode 0600.",
+        "give the full path of the key file, such as /etc/omni/key",
+        parse=parse_path, required=True, read_only=True, secret=True,
+    ),
+    Field(
+        "token_file", "string", "",
+        "File with the join token (omni token): all that a robot needs to find its cluster. Instead of cluster, nucleus "
+        "and nucleus_key.",
+        "give the full path of a file that holds the token, not the token itself",
+        parse=parse_path, secret=True, example="/etc/omni/token",
+    ),
+    Field(
+        "cluster", "string", "",
+        "Name of the cluster to join, where there is no token.",
+        "use 1..63 letters, digits, '.', '_' or '-', such as warehouse",
+        parse=parse_cluster,
+    ),
+    Field(
+        "nucleus", "string_array", (),
+        'Nuclei of the cluster as "host:port", where there is no token.',
+        'write each as "host:port", such as "nucleus.example.org:51820" or "[fd00::1]:51820"',
+        parse=parse_host_port,
+    ),
+    Field(
+        "nucleus_key", "string", "",
+        "Public key of the Nucleus, where there is no token.",
+        "copy the public key that omni keygen printed on the Nucleus",
+        parse=parse_public_key,
+    ),
+    Field(
+        "secret_file", "string", "",
+        "File with the cluster's secret, where the cluster has one and the token does not carry it.",
+        "give the full path of a file that holds the secret, not the secret itself",
+        parse=parse_path, secret=True,
+    ),
+    Field(
+        "vip4", "string", "",
+        "IPv4 address of this robot on the overlay with its prefix length. Empty: IPv6 only (the key gives the VIP6).",
+        'write an address that no other robot has with its prefix length, such as "10.77.0.1/24"',
+        parse=parse_vip4, example="10.77.0.1/24",
+    ),
+    Field(
+        "name", "string", "",
+        "Name that other robots see. Empty: the host name.",
+        "use 1..63 letters, digits, '.', '_' or '-', such as robot-7",
+        parse=parse_name,
+    ),
+    Field(
+        "listen_port", "integer", constants.DEFAULT_PORT,
+        "UDP port on the underlay. 0: any free one.",
+        "use a port that is free, such as 51820, or 0 for any",
+        minimum=0, maximum=65535,
+    ),
+    Field(
+        "listen_address", "string_array", (),
+        "Underlay addresses to listen on. Empty: all, IPv4 and IPv6.",
+        "list IP addresses of this machine, or leave it empty for all",
+        parse=parse_listen_address,
+    ),
+    Field(
+        "mtu", "integer", 0,
+        f"MTU of the overlay interface. 0: the underlay's MTU - {IPV4_COST} on an IPv4 underlay, - {IPV6_COST} on IPv6.",
+        f"use 0 to follow the underlay, or {MIN_MTU} (the least that IPv6 takes) or more",
+        unit="bytes", minimum=0, maximum=MAX_MTU, gap=(0, MIN_MTU),
+    ),
+    Field(
+        "bridge", "string", "",
+        "Local Ethernet interface to join to the overlay (a robot's internal network). Empty: none.",
+        "name an existing Ethernet interface of this machine, such as eth1",
+        parse=parse_interface_name,
+    ),
+    Field(
+        "engine", "string", "auto",
+        "Data plane: auto (the fastest that this machine allows) or python.",
+        "use auto",
+        choices=("auto", "python"), required=True,
+    ),
+    Field(
+        "mesh_limit", "integer", constants.MESH_LIMIT,
+        "Cluster size up to which this robot keeps a session with every other. Above it, sessions come on demand.",
+        f"use {constants.MESH_LIMIT}, or less on a small computer",
+        unit="peers", minimum=0, maximum=4096,
+    ),
+    Field(
+        "fdb_ageing", "double", constants.FDB_AGEING,
+        "Time after which a MAC address that is not seen is forgotten.",
+        f"use {constants.FDB_AGEING:g}, the default of IEEE 802.1D",
+        unit="s", minimum=1.0, maximum=1_000_000.0,
+    ),
+    Field(
+        "fdb_max_per_peer", "integer", constants.FDB_MAX_PER_PEER,
+        "MAC addresses that one peer may bring. Above it, that peer's oldest gives way.",
+        f"use {constants.FDB_MAX_PER_PEER}, or less to bound memory",
+        unit="addresses", minimum=1, maximum=65536,
+    ),
+    Field(
+        "static_peers", "string_array", (),
+        'Peers that are known without a Nucleus, as "key@host:port".',
+        'write each as "key@host:port" with the public key of the peer (omni keygen prints it)',
+        parse=parse_static_peer,
+    ),
+    Field(
+        "static_macs", "string_array", (),
+        'MAC addresses that never move, as "mac=key" of a peer or "mac=local", with "mac/vlan=..." for one VLAN.',
+        'write each as "02:00:00:00:00:01=key", "02:00:00:00:00:01/7=key" or "02:00:00:00:00:01=local"',
+        parse=parse_static_mac,
+    ),
+    Field(
+        "admit", "string", "cluster",
+        "Which peers get a session: cluster (every member) or allow_list (only allowed_keys and static_peers).",
+        "use cluster or allow_list",
+        choices=("cluster", "allow_list"), required=True,
+    ),
+    Field(
+        "allowed_keys", "string_array", (),
+        "Public keys that are admitted when admit is allow_list.",
+        "list public keys as omni keygen prints them",
+        parse=parse_public_key,
+    ),
+    Field(
+        "run_dir", "string", "/run/omni",
+        "Directory for the admin socket and the journal of what was made, on a file system that a reboot empties.",
+        "give a full path, such as /run/omni",
+        parse=parse_path, required=True, read_only=True,
+    ),
+    Field(
+        "status_period", "double", 1.0,
+        "Time between two status messages.",
+        "use 1.0",
+        unit="s", minimum=0.1, maximum=3600.0, live=True,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GanglionConfig:
+    """A checked configuration. Paths are absolute and not opened yet; hosts may be DNS names."""
+
+    interface: str
+    key_file: str
+    token_file: str  # "": none
+    cluster: str  # "": in the token
+    nucleus: tuple[Endpoint, ...]
+    nucleus_key: PublicKey | None
+    secret_file: str  # "": none
+    vip4: ipaddress.IPv4Interface | None
+    name: str  # "": the host name
+    listen_port: int  # 0: any
+    listen_address: tuple[str, ...]  # (): all, IPv4 and IPv6
+    mtu: int  # 0: from the underlay
+    bridge: str  # "": none
+    engine: str
+    mesh_limit: int
+    fdb_ageing: float  # s
+    fdb_max_per_peer: int
+    static_peers: tuple[StaticPeer, ...]
+    static_macs: tuple[StaticMac, ...]
+    admit: Literal["cluster", "allow_list"]
+    allowed_keys: tuple[PublicKey, ...]
+    run_dir: str
+    status_period: float  # s
+
+    @property
+    def admin_socket(self) -> str:
+        return f"{self.run_dir}/{self.interface}.sock"
+
+    @property
+    def journal_file(self) -> str:
+        return f"{self.run_dir}/{self.interface}.json"
+
+
+def validate(values: Mapping[str, object]) -> GanglionConfig:
+    """A mapping as TOML or ROS parameters give it -> GanglionConfig. Raises ConfigError (field, problem, fix)."""
+    parsed = read_fields(FIELDS, values)
+    config = GanglionConfig(**{**parsed, "nucleus_key": parsed["nucleus_key"] or None, "vip4": parsed["vip4"] or None})
+    _check_membership(config)
+    _check_admission(config)
+    _check_interfaces(config)
+    return config
+
+
+def _check_membership(config: GanglionConfig) -> None:
+    if config.token_file:
+        for field in ("cluster", "nucleus", "nucleus_key"):
+            if getattr(config, field):
+                raise ConfigError(
+                    field, "is given here and by the token of token_file", f"remove {field}, or remove token_file"
+                )
+        return
+    if not config.nucleus and not config.static_peers:
+        raise ConfigError(
+            "token_file",
+            "there is no token, no nucleus and no static peer, so no other robot could be found",
+            "set token_file (omni token makes one), or cluster, nucleus and nucleus_key, or cluster and static_peers",
+        )
+    if not config.cluster:
+        raise ConfigError("cluster", "is empty and there is no token", "set cluster, or set token_file")
+    if config.nucleus and config.nucleus_key is None:
+        raise ConfigError(
+            "nucleus_key",
+            "is empty although nucleus is set",
+            "copy the public key that omni keygen printed on the Nucleus",
+        )
+    if config.nucleus_key is not None and not config.nucleus:
+        raise ConfigError("nucleus", "is empty although nucleus_key is set", 'set nucleus to ["host:port"]')
+
+
+def _check_admission(config: GanglionConfig) -> None:
+    if config.admit == "allow_list" and not config.allowed_keys and not config.static_peers:
+        raise ConfigError(
+            "allowed_keys", "is empty while admit is allow_list, so nobody could connect",
+            "list the public keys of the peers, or set admit to cluster",
+        )  # fmt: skip
+    if config.admit == "cluster" and config.allowed_keys:
+        raise ConfigError(
+            "allowed_keys", "has no effect while admit is cluster", "set admit to allow_list, or remove allowed_keys"
+        )
+    pinned: set[tuple[bytes, int | None]] = set()
+    for entry in config.static_macs:
+        if (entry.mac, entry.vlan) in pinned:
+            raise ConfigError(
+                "static_macs", f"{entry.mac.hex(':')} is pinned twice", "keep one entry for each MAC (and VLAN)"
+            )
+        pinned.add((entry.mac, entry.vlan))
+
+
+def _check_interfaces(config: GanglionConfig) -> None:
+    if config.bridge == config.interface:
+        raise ConfigError(
+            "bridge",
+            f"{config.bridge!r} is the overlay interface itself",
+            "name the interface of the robot's internal network",
+        )
+    if len(config.admin_socket.encode()) > UNIX_PATH_MAX:
+        raise ConfigError(
+            "run_dir", f"{config.admin_socket!r} is too long for a Unix socket (at most {UNIX_PATH_MAX} bytes)",
+            "use a shorter directory, such as /run/omni",
+        )  # fmt: skip
