@@ -51,6 +51,9 @@ REKEY_ATTEMPT_TIME: Final = 90.0  # s, then give up until there is a reason to t
 RESPONDER_REKEY_GRACE: Final = 15.0  # s that the responder waits for the initiator's rekey before it starts one
 PASSIVE_KEEPALIVE: Final = 10.0  # s after data came and nothing was sent back
 NAT_KEEPALIVE: Final = 25.0  # s; below the 30 s UDP mapping time of common NATs (RFC 4787 asks for 120 s, many do 30)
+TIE_RETRY: Final = 0.25  # s; both initiated at once and ours stands: time for the answer before we insist
+UNCONFIRMED_TIME: Final = 2 * NAT_KEEPALIVE  # s; the initiator sends something at least every NAT_KEEPALIVE
+MAX_UNSOLICITED: Final = 1024  # unconfirmed sessions with peers that we did not ask for; the oldest gives way
 DEAD_AFTER: Final = PASSIVE_KEEPALIVE + REKEY_RETRY  # s sent without an answer: start a new handshake
 
 REPLAY_WINDOW: Final = 8192 - 64  # sequences (RFC 6479: bitmap of 8192 bits, one 64-bit block is slack)

@@ -1,0 +1,30 @@
+"""A session: one key pair with one peer, from handshake to rekey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omni_core.constants import REJECT_AFTER_TIME
+from omni_core.types import PublicKey
+
+
+@dataclass(eq=False)
+class Keypair:
+    """Keys are in bytearrays so that ``wipe`` can zero them. ``repr`` shows none."""
+
+    remote: PublicKey
+    initiator: bool
+    send_id: int
+    receive_id: int
+    send_key: bytearray = field(repr=False)
+    receive_key: bytearray = field(repr=False)
+    handshake_hash: bytes = field(repr=False)
+    created: float
+
+    @property
+    def expires(self) -> float:
+        return self.created + REJECT_AFTER_TIME
+
+    def wipe(self) -> None:
+        for key in (self.send_key, self.receive_key):
+            key[:] = bytes(len(key))
