@@ -50,7 +50,7 @@ class SentInitiation(NamedTuple):
     """Our initiation in flight."""
 
     noise: NoiseHandshake
-    index: int  # random 32-bit number that the response repeats
+    sender_index: int  # random 32-bit number that the response repeats
     covered: bytes  # the message without its macs
 
 
@@ -58,7 +58,7 @@ class ReceivedInitiation(NamedTuple):
     """An authentic initiation (not yet checked for freshness or admission)."""
 
     noise: NoiseHandshake
-    index: int
+    sender_index: int
     offer: Offer
 
 
@@ -94,7 +94,7 @@ def create_response(received: ReceivedInitiation, body: bytes, now: float, rando
     """Message 2 with its macs, and the responder's session (unconfirmed)."""
     noise = received.noise
     message = noise.write_message(encode_answer(body))
-    covered = response_covered(int.from_bytes(random(4), "little"), received.index, message)
+    covered = response_covered(int.from_bytes(random(4), "little"), received.sender_index, message)
     datagram = covered + mac1(noise.remote_static, covered) + bytes(MAC_SIZE)
     return datagram, _finish(noise, received.offer.public_key, False, now)
 

@@ -438,7 +438,7 @@ class Sessions:
             self._identity, peer.remote, peer.profile, self._last_timestamp, peer.body, self._random
         )
         peer.in_flight = sent
-        self._by_index[sent.index] = peer
+        self._by_index[sent.sender_index] = peer
         peer.rekey_at = None
         peer.retry_at = now + self._retry_delay()
         places = [peer.endpoint, *peer.candidates] if peer.endpoint else peer.candidates
@@ -477,7 +477,7 @@ class Sessions:
 
     def _end_flight(self, peer: _Peer) -> None:
         if peer.in_flight:
-            self._by_index.pop(peer.in_flight.index, None)
+            self._by_index.pop(peer.in_flight.sender_index, None)
             peer.in_flight.noise.wipe()
             peer.in_flight = None
 
