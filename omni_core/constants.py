@@ -85,3 +85,13 @@ PUSH_INTERVAL: Final = 0.05  # s; joins within it go out in one push
 SIGNALING_MAX: Final = 1200  # bytes of one signaling datagram: below every IPv6 path MTU (RFC 8200: 1280)
 QUERY_RETRY: Final = 1.0  # s between two queries for one address
 NEGATIVE_TTL: Final = 5.0  # s that "no such peer" is believed
+REQUEST_ATTEMPTS: Final = 4  # sendings of a request: 1 + 2 + 4 + 8 = 15 s without an answer, then the Nucleus is lost
+NUCLEUS_LOST_AFTER: Final = 15.0  # s of handshakes without an answer, then the owner is told (trying goes on)
+RECONNECT_JITTER: Final = 2.0  # s; edges that lost one Nucleus do not all come back at one moment
+REFUSED_RETRY: Final = 30.0  # s; a person may mend what was refused: a VIP taken, a wrong secret
+LOCAL_ENDPOINTS_MAX: Final = 8  # that an edge announces besides the observed one
+DEPARTED_MAX: Final = 1024  # departures that a cluster's change log remembers; live edges are never forgotten
+EDGE_REQUESTS_PER_SECOND: Final = 64  # that the Nucleus answers to one edge; a page of a delta is one request
+EDGE_REQUEST_BURST: Final = 256  # a look-up of QUEUE_DESTINATIONS at once
+UNREGISTERED_MAX: Final = 4096  # sessions of a Nucleus without a registration (an open cluster admits anyone)
+CLUSTER_EDGES_MAX: Final = 65536
