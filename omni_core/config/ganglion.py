@@ -47,8 +47,8 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "token_file", "string", "",
-        "File with the join token (omni token): all that a robot needs to find its cluster. Instead of cluster, nucleus "
-        "and nucleus_key.",
+        "File with the join token (omni token): all that a robot needs to find its cluster. Instead of cluster, "
+        "nucleus and nucleus_key.",
         "give the full path of a file that holds the token, not the token itself",
         parse=parse_path, secret=True, example="/etc/omni/token",
     ),
@@ -102,7 +102,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "mtu", "integer", 0,
-        f"MTU of the overlay interface. 0: the underlay's MTU - {IPV4_COST} on an IPv4 underlay, - {IPV6_COST} on IPv6.",
+        f"MTU of the overlay interface. 0: the underlay's MTU less {IPV4_COST} on IPv4, less {IPV6_COST} on IPv6.",
         f"use 0 to follow the underlay, or {MIN_MTU} (the least that IPv6 takes) or more",
         unit="bytes", minimum=0, maximum=MAX_MTU, gap=(0, MIN_MTU),
     ),

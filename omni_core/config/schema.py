@@ -67,7 +67,7 @@ def read_fields(fields: Sequence[Field], values: Mapping[str, object]) -> dict[s
 def _unknown_key(key: str, known: Sequence[str]) -> ConfigError:
     close = difflib.get_close_matches(key.replace("-", "_").lower(), known, n=1)
     if close:
-        return ConfigError(key, f"no such key; did you mean {close[0]!r}?", f"rename it to {close[0]}, or remove it")
+        return ConfigError(key, f"no such key (did you mean {close[0]!r}?)", f"rename it to {close[0]}, or remove it")
     return ConfigError(key, "no such key", f"remove it; the keys are {', '.join(known)}")
 
 
@@ -99,7 +99,7 @@ def _read_text(field: Field, value: str) -> Any:
         return ""
     if field.choices and value not in field.choices:
         close = difflib.get_close_matches(value.lower(), field.choices, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise field.error(f"{_short(value)} is not one of {', '.join(field.choices)}{hint}")
     return _parse(field, value, "")
 

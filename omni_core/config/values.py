@@ -5,13 +5,12 @@ Each parser raises ValueError with the problem as a sentence; `schema` adds the 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import re
 from typing import NamedTuple
 
 from omni_core.constants import DEFAULT_PORT
+from omni_core.crypto.identity import parse_key_text
 from omni_core.types import Endpoint, Mac, PublicKey, is_group, parse_mac
 
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ of Linux, with its final zero, is 16
@@ -44,14 +43,10 @@ class ClusterFile(NamedTuple):
 
 
 def parse_public_key(text: str) -> PublicKey:
-    """32 bytes as 43 characters of URL-safe base64 without padding."""
-    problem = f"{_shown(text)} is not a public key (43 characters of URL-safe base64)"
-    if len(text) != 43 or not re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        raise ValueError(problem)
     try:
-        return base64.b64decode(text + "=", altchars=b"-_", validate=True)
-    except binascii.Error:
-        raise ValueError(problem) from None
+        return parse_key_text(text)
+    except ValueError as error:
+        raise ValueError(f"{_shown(text)} {error}") from None
 
 
 def parse_host_port(text: str) -> Endpoint:
