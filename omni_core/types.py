@@ -6,6 +6,7 @@ Hot paths carry plain ``bytes`` and tuples; the helpers here parse and print the
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -16,6 +17,8 @@ PeerId: TypeAlias = int  # small integer that the Ganglion gives each peer; an i
 RandomBytes: TypeAlias = Callable[[int], bytes]  # os.urandom, or a seeded source in the simulator
 
 BROADCAST: Mac = b"\xff" * 6
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class Endpoint(NamedTuple):
@@ -76,3 +79,8 @@ def parse_mac(text: str) -> Mac:
 def is_group(mac: Mac) -> bool:
     """True for multicast and broadcast addresses (IEEE 802 I/G bit)."""
     return bool(mac[0] & 1)
+
+
+def is_name(text: str) -> bool:
+    """True for what a cluster or a robot may be called: 1..63 of letters, digits, '.', '_' and '-'."""
+    return _NAME.fullmatch(text) is not None
