@@ -51,7 +51,7 @@ class CookieChecker:
         return hmac.compare_digest(_mac(self._mac1_key, covered), mac1)
 
     def check_mac2(self, covered: bytes, mac2: bytes, source: Endpoint, now: float) -> bool:
-        """``covered``: with mac1 behind it. True when a still valid cookie of ours, sent to ``source``, made ``mac2``."""
+        """``covered``: with mac1 behind it. True if a still valid cookie of ours, sent to ``source``, made ``mac2``."""
         valid = False
         for made, secret in self._secrets:
             if now < made + COOKIE_LIFETIME + COOKIE_LATENCY:
@@ -106,7 +106,7 @@ class CookieJar:
             cookie = nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
                 reply.sealed_cookie, self._sent_mac1, reply.nonce, self._cookie_key
             )
-        except (nacl.exceptions.CryptoError, ValueError, TypeError):
+        except nacl.exceptions.CryptoError:
             raise AuthenticationFailed("the cookie does not answer our message") from None
         if len(cookie) != COOKIE_SIZE:
             raise AuthenticationFailed("a cookie of the wrong size")
