@@ -139,7 +139,8 @@ def test_an_exception_leaves_nothing():
             started.append(lab.host("a").start(["sleep", "1000"]))
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert left_of(lab.name) == [] and not started[0].running
 
 

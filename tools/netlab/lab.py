@@ -13,11 +13,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any, TypeAlias
 
 from tools.netlab.capture import Capture
 from tools.netlab.ownership import Ownership, clean_stale
 from tools.netlab.process import LabError, LabProcess, stop_all, wait_for
 from tools.netlab.support import has_ipv6, ip_batch, run_ip, run_tool, unavailable
+
+Handler: TypeAlias = Any  # what signal.signal() returns: a function, an enum member or None
 
 # RFC 2544 and RFC 3849 ranges: never routed on a real network.
 UNDERLAY_IPV4 = ipaddress.ip_network("198.18.0.0/16")
@@ -173,7 +176,7 @@ class Lab:
         self._processes: list[LabProcess] = []
         self._captures = 0
         self._ports: dict[str, str] = {}
-        self._old_handlers: dict[int, object] = {}
+        self._old_handlers: dict[signal.Signals, Handler] = {}
         self._ownership = Ownership(self.name, self.logs if logs is None else None)
         self._open = True
 
@@ -250,7 +253,8 @@ class Lab:
         if not self._open:
             return
         in_main = threading.current_thread() is threading.main_thread()
-        deaf = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
+        numbers = (signal.SIGINT, signal.SIGTERM) if in_main else ()
+        deaf = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         try:
             keepers = [host._keeper for host in self.hosts.values()]
             others = [process for process in reversed(self._processes) if process not in keepers]
@@ -260,8 +264,8 @@ class Lab:
             self._ownership.remove()
             self._open = False
         finally:
-            for number, handler in {**deaf, **self._old_handlers}.items():
-                signal.signal(number, handler)  # type: ignore[arg-type]
+            for number, handler in [*deaf.items(), *self._old_handlers.items()]:
+                signal.signal(number, handler)
 
     def _host(self, name: str, ipv4: str | None, ipv6: str | None) -> Host:
         if name in self.hosts:

@@ -7,6 +7,7 @@ made it is gone: pid and start time are compared, as pids are reused.
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -71,7 +72,7 @@ def _remove(names: list[str], directory: Path | None) -> None:
             _kill(pid)
     for name in present:
         try:
-            wait_for(lambda name=name: not _pids(name), 5.0, f"the processes in {name} to end")
+            wait_for(functools.partial(_empty, name), 5.0, f"the processes in {name} to end")
         except LabTimeout:
             pass  # unkillable for now (disk wait): the name goes, the namespace follows with its last process
         run_ip(["netns", "delete", name], check=False)
@@ -81,7 +82,7 @@ def _remove(names: list[str], directory: Path | None) -> None:
 
 def clean_stale() -> list[str]:
     """Remove the labs whose process is gone. Returns their names."""
-    cleaned = []
+    cleaned: list[str] = []
     if not RECORDS.is_dir():
         return cleaned
     with _locked():
@@ -114,6 +115,10 @@ def _locked() -> Iterator[None]:
 def _pids(namespace: str) -> list[int]:
     result = run_ip(["netns", "pids", namespace], check=False)
     return [int(line) for line in result.stdout.split()] if result.returncode == 0 else []
+
+
+def _empty(namespace: str) -> bool:
+    return not _pids(namespace)
 
 
 def _kill(pid: int) -> None:
