@@ -24,6 +24,7 @@ class DropReason(IntEnum):
     SESSION_EXPIRED = 8
     BAD_INNER_FRAME = 9  # authenticated, yet no Ethernet frame inside
     SOURCE_MAC_REFUSED = 10  # group source, or a MAC that is statically another's
+    PORT_REFUSED = 11  # the local port (TAP) did not take the frame: link down, or no memory
     # sending frames
     NO_SESSION = 20
     UNKNOWN_DESTINATION = 21
