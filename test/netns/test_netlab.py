@@ -100,6 +100,15 @@ def test_each_host_has_its_own_shared_memory_and_run():
             assert not Path(place, name).exists()
 
 
+def test_each_host_is_another_machine_to_its_programs():
+    with Lab("machines") as lab:
+        hosts = [lab.host(name) for name in ("a", "b")]
+        assert [host.run(["uname", "-n"]).stdout.strip() for host in hosts] == ["a", "b"]
+        if Path("/etc/machine-id").exists():
+            ids = [host.run(["cat", "/etc/machine-id"]).stdout for host in hosts]
+            assert len({*ids, Path("/etc/machine-id").read_text()}) == 3
+
+
 def test_a_pulled_cable_takes_the_carrier():
     with Lab("cable") as lab:
         host = lab.host("a")

@@ -4,9 +4,9 @@
      +----------------------+        +-----------------------+         +----------------------+
      | eth0 198.18.0.1/16   |--veth--| p1       br0       p2 |--veth---| eth0 198.18.0.2/16   |
      |      2001:db8::1/64  |        |      198.18.255.254   |         |      2001:db8::2/64  |
-     | lan0 (no address)    |        |      2001:db8::ffff   |         | own /dev/shm and /run|
-     +----------|-----------+        |  capture of every     |         +----------------------+
-                |veth                |  frame that enters    |
+     | lan0 (no address)    |        |      2001:db8::ffff   |         | own /dev/shm, /run,  |
+     +----------|-----------+        |  capture of every     |         | hostname, machine-id |
+                |veth                |  frame that enters    |         +----------------------+
      +----------------------+        +-----------------------+
      | eth0   namespace     |
      |   <lab>-plc          |   an inner host behind robot1 (for bridging)

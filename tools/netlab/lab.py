@@ -37,12 +37,16 @@ _DEVICE_COUNTERS = tuple(  # columns of /proc/net/dev
     for field in fields.split()
 )
 
-# The first process of a host keeps its mount namespace. No IPv6 duplicate address detection: it takes 2 s, and the
-# addresses are ours.
+# The first process of a host keeps its mount and UTS namespaces. No IPv6 duplicate address detection: it takes 2 s, and
+# the addresses are ours. A machine-id of its own, because Fast DDS takes participants with equal ones for processes of
+# one machine: it then expects shared memory and loopback to reach them, and discovery fails.
 _KEEPER = """
 set -e
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad 2>/dev/null || :
 echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad 2>/dev/null || :
+echo "$1" > /proc/sys/kernel/hostname
+if [ -f /etc/machine-id ]; then mount --bind "$2" /etc/machine-id; fi
+shift 2
 for place in "$@"; do mount -t tmpfs -o mode=1777 omni-lab "$place"; done
 echo ready
 exec setpriv --pdeathsig KILL -- sleep infinity
@@ -50,7 +54,7 @@ exec setpriv --pdeathsig KILL -- sleep infinity
 
 
 class Host:
-    """One network namespace with a mount namespace of its own. Made by ``Lab.host`` and ``Lab.inner_host``."""
+    """One network namespace, with mounts, a hostname and a machine-id of its own. Made by ``Lab.host`` and ``Lab.inner_host``."""
 
     def __init__(self, lab: Lab, name: str, namespace: str, ipv4: str | None, ipv6: str | None) -> None:
         self.lab = lab
@@ -59,9 +63,10 @@ class Host:
         self.ipv4 = ipv4  # underlay address without prefix length; None for inner hosts
         self.ipv6 = ipv6
         self.lan_ports: list[str] = []  # this host's ends towards its inner hosts: lan0, lan1 ...
-        self._keeper = lab._spawn(
-            ["ip", "netns", "exec", namespace, "sh", "-c", _KEEPER, "keeper", *PRIVATE_MOUNTS], f"{name}-keeper", {}
-        )
+        machine_id = lab.logs / f"{name}.machine-id"
+        machine_id.write_text(secrets.token_hex(16) + "\n")
+        enter = ["ip", "netns", "exec", namespace, "unshare", "--uts", "sh", "-c", _KEEPER, "keeper"]
+        self._keeper = lab._spawn([*enter, name, str(machine_id), *PRIVATE_MOUNTS], f"{name}-keeper", {})
         self._keeper.wait_log("^ready$", timeout=10)
         ip_batch(namespace, "link set lo up\n")
 
@@ -154,7 +159,7 @@ class Host:
         return path.read_text() if path.exists() else ""
 
     def _inside(self, command: Sequence[str | os.PathLike[str]], cwd: Path | None) -> list[str]:
-        enter = ["nsenter", "--target", str(self._keeper.pid), "--mount", "--net", "--"]
+        enter = ["nsenter", "--target", str(self._keeper.pid), "--mount", "--uts", "--net", "--"]
         change = ["sh", "-c", 'cd "$0" && exec setpriv --pdeathsig KILL -- "$@"', str(cwd or Path.cwd())]
         return [*enter, *change, *(os.fspath(word) for word in command)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.netlab.process import LabError
 
-TOOLS = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "setpriv": "util-linux", "mount": "mount"}
+TOOLS = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "setpriv": "util-linux", "unshare": "util-linux"}
 COMMAND_TIMEOUT = 30.0  # s
 
 
@@ -23,7 +23,7 @@ def unavailable() -> str | None:
     for tool, package in TOOLS.items():
         if shutil.which(tool) is None:
             return f"the command {tool} is missing: apt-get install {package}"
-    probe = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True)
+    probe = subprocess.run(["unshare", "--net", "--mount", "--uts", "true"], capture_output=True, text=True)
     if probe.returncode != 0:
         return f"this machine forbids new network namespaces (CAP_SYS_ADMIN is needed): {probe.stderr.strip()}"
     return None
