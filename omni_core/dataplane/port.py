@@ -5,11 +5,15 @@ sequence numbers live in the data plane, because a kernel engine never shows the
 
 Rules for every implementation
 - All ``add_*``/``set_*``/``remove_*`` calls are idempotent and take effect before the call returns.
-- ``add_session`` makes a session valid for *receiving*; nothing is sealed with it until ``use_session``. Several sessions of one
-  peer are valid for receiving at once (rekey), exactly one is used for sending.
+- ``add_session`` makes a session valid for *receiving*; nothing is sealed with it until ``use_session``. Several
+  sessions of one peer are valid for receiving at once (rekey), exactly one is used for sending.
+- No session seals or opens past REJECT_AFTER_TIME and REJECT_AFTER_MESSAGES, whatever the control plane does.
 - Feedback is pulled with ``take_events``; a kernel engine fills it from a ring buffer, the python engine inline.
 - An engine that does not see frames in this process (kernel) still gets the slow path through ``frames_from_port`` and
   ``frames_to_peer``.
+- Split horizon: a frame from the underlay only ever goes to the local port, a frame from the port only to the underlay.
+- An unknown unicast destination is never flooded by the data plane: Unresolved, and the Ganglion decides.
+- What a rule leaves open is as in ``userspace.py``, whose docstring lists what becomes of each frame.
 """
 
 from __future__ import annotations
@@ -73,7 +77,10 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class EndpointMoved:
-    """An authentic packet, the newest so far, came from another endpoint than the peer's path (roaming, NAT rebinding)."""
+    """An authentic packet, the newest so far, came from another endpoint than the peer's path (roaming, NAT rebinding).
+
+    Once per endpoint, until ``set_path``. The path itself stays as it is.
+    """
 
     receive_id: int
     source: Endpoint
@@ -94,7 +101,7 @@ DataPlaneEvent: TypeAlias = Unresolved | Confirmed | EndpointMoved | ControlFram
 @dataclass(frozen=True)
 class FdbEntry:
     mac: Mac
-    vlan: int  # 0: untagged
+    vlan: int | None  # 0: untagged; None: static on every VLAN
     peer: PeerId | None  # None: the local port
     static: bool
     age: float  # s since last seen; 0 for static entries
@@ -127,7 +134,7 @@ class DataPlane(Protocol):
         """Peers that get BUM frames. One without a sending session yields Unresolved(NO_SESSION)."""
 
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
-        """Pin a MAC to a peer (None: to the local port); ``vlan`` None pins it on every VLAN. Learning never moves it."""
+        """Pin a MAC to a peer (None: to the local port); ``vlan`` None: on every VLAN. Learning never moves it."""
 
     def remove_static(self, mac: Mac, vlan: int | None = None) -> None: ...
     def fdb(self, now: float) -> list[FdbEntry]: ...
@@ -137,7 +144,10 @@ class DataPlane(Protocol):
         """Frames that the local port (TAP) handed us: switch, seal, queue datagrams."""
 
     def frames_to_peer(self, peer: PeerId, frames: Sequence[bytes], now: float) -> None:
-        """Seal for one peer, whatever the destination MAC: frames that waited, and in-session control."""
+        """Seal for one peer, whatever the destination MAC: frames that waited, and in-session control.
+
+        What cannot be sealed is dropped and counted: there is no second Unresolved for it.
+        """
 
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
         """Data packets (first byte >= 0x10): authenticate, learn, queue frames for the local port."""
