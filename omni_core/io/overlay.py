@@ -1,0 +1,234 @@
+"""The overlay interface on this machine: made, given its addresses, bridged if wanted, and all of it undone.
+
+    no bridge            VIPs on omni0 (TAP)
+    bridge: br0          omni0 becomes a port of the existing bridge br0, VIPs go on br0
+    bridge: eth1         a bridge br-omni0 of our own with ports omni0 and eth1; VIPs and what eth1 had go on br-omni0
+
+Blocking (netlink): call from a worker thread. Every step is in the journal before it is made, so that ``undo`` puts
+things back after an orderly end and after a kill alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+from dataclasses import asdict, dataclass
+
+from omni_core.config.values import INTERFACE_NAME_MAX
+from omni_core.errors import ConfigError, OmniError, SystemRefused
+from omni_core.io.journal import (
+    AddedAddress,
+    Journal,
+    MadeBridge,
+    MadePort,
+    MadeTap,
+    MovedAddress,
+    MovedRoute,
+    Step,
+)
+from omni_core.io.netlink import AnyInterface, Link, Netlink, Route
+from omni_core.io.tap import Tap
+from omni_core.types import Mac
+
+logger = logging.getLogger(__name__)
+
+_PORT_MAC_BYTE = 0xFE  # as libvirt does: the highest MAC of all ports, so that no bridge takes it for its own
+
+
+@dataclass(frozen=True)
+class OverlayPlan:
+    """What is wanted. ``addresses``: the VIPs with their prefix lengths; ``bridge`` "": none.
+
+    ``mtu`` is what fits the underlay, or what the user said (``mtu_fixed``).
+    """
+
+    name: str
+    mac: Mac
+    mtu: int
+    addresses: tuple[AnyInterface, ...]
+    bridge: str = ""
+    mtu_fixed: bool = False
+
+
+def create(plan: OverlayPlan, journal: Journal, netlink: Netlink) -> Tap:
+    """Make it all. Raises ConfigError or SystemRefused; then the caller undoes the journal's steps."""
+    bridged = _bridge_target(plan, netlink)
+    if netlink.find(plan.name) is not None:
+        raise ConfigError(
+            "interface", f"{plan.name} exists already", f"choose another name, or remove it (ip link del {plan.name})"
+        )
+    journal.add(MadeTap(plan.name))
+    tap = Tap.open(plan.name)
+    try:
+        link = _must_find(plan.name, netlink)
+        netlink.change(link, alias=_alias(journal))
+        if bridged is None:
+            _quiet_ipv6(plan.name, port=False)
+            tap.set_mtu(plan.mtu)
+            netlink.change(link, mac=plan.mac, mtu=plan.mtu)
+            netlink.change(link, up=True)
+            _add_vips(plan, link, netlink)
+        else:
+            # Stations behind the bridge know its MTU only: what is too long for the underlay is fragmented there.
+            mtu = plan.mtu if plan.mtu_fixed else max(plan.mtu, bridged.mtu)
+            tap.set_mtu(mtu)
+            _quiet_ipv6(plan.name, port=True)
+            netlink.change(link, mac=bytes([_PORT_MAC_BYTE]) + plan.mac[1:], mtu=mtu)
+            netlink.change(link, up=True)
+            if bridged.kind == "bridge":
+                _join_bridge(plan, link, bridged, journal, netlink)
+            else:
+                _make_bridge(plan, link, bridged, journal, netlink)
+    except BaseException:
+        tap.close()
+        raise
+    return tap
+
+
+def undo(journal: Journal, netlink: Netlink) -> None:
+    """Reverse the journal's steps, last first. What is gone already is no error; what is refused is logged and kept."""
+    refused: list[Step] = []
+    for step in reversed(journal.steps):
+        try:
+            _undo_step(step, _alias(journal), netlink)
+        except OmniError as error:
+            logger.warning("could not undo %s: %s", step, error)
+            refused.insert(0, step)
+    journal.replace(refused)
+
+
+def overlay_indices(name: str, netlink: Netlink) -> frozenset[int]:
+    """Interfaces that are part of the overlay: the TAP, its bridge, and every port of that. Never an underlay."""
+    links = netlink.links()
+    tap = next((link for link in links if link.name == name), None)
+    if tap is None:
+        return frozenset()
+    if not tap.master:
+        return frozenset({tap.index})
+    return frozenset({tap.master} | {link.index for link in links if link.master == tap.master})
+
+
+def own_bridge_name(name: str) -> str:
+    return f"br-{name}"[:INTERFACE_NAME_MAX]
+
+
+def _alias(journal: Journal) -> str:
+    """Marks what the owner of this journal made, so that nobody else's device of that name is ever removed."""
+    return f"omni_ros2 {journal.path}"
+
+
+def _bridge_target(plan: OverlayPlan, netlink: Netlink) -> Link | None:
+    if not plan.bridge:
+        return None
+    target = netlink.find(plan.bridge)
+    if target is None:
+        raise ConfigError(
+            "bridge", f"there is no interface {plan.bridge}", "see `ip link` for the interfaces there are"
+        )
+    if target.loopback or (not target.mac and target.kind != "bridge"):
+        raise ConfigError("bridge", f"{plan.bridge} is not an Ethernet interface", "name an Ethernet interface")
+    if target.master:
+        raise ConfigError("bridge", f"{plan.bridge} is a port of a bridge already", "name that bridge instead")
+    if target.kind != "bridge" and netlink.find(own_bridge_name(plan.name)) is not None:
+        raise ConfigError(
+            "interface",
+            f"the name {own_bridge_name(plan.name)} of its bridge is taken",
+            f"choose another interface name, or remove {own_bridge_name(plan.name)}",
+        )
+    return target
+
+
+def _must_find(name: str, netlink: Netlink) -> Link:
+    link = netlink.find(name)
+    if link is None:
+        raise SystemRefused(name, "the interface vanished", "see dmesg")
+    return link
+
+
+def _add_vips(plan: OverlayPlan, link: Link, netlink: Netlink) -> None:
+    for address in plan.addresses:
+        try:
+            netlink.add_address(link, address)
+        except SystemRefused as error:
+            if address.version == 4:
+                raise
+            # A kernel without IPv6 (or with it forbidden) still carries frames and the VIP4.
+            logger.warning("no VIP6 on %s: %s", link.name, error.problem)
+
+
+def _join_bridge(plan: OverlayPlan, link: Link, bridge: Link, journal: Journal, netlink: Netlink) -> None:
+    netlink.change(link, master=bridge.index)
+    present = {address.interface for address in netlink.addresses(bridge)}
+    journal.add(*(AddedAddress(bridge.name, str(address)) for address in plan.addresses if address not in present))
+    _add_vips(plan, bridge, netlink)
+
+
+def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, netlink: Netlink) -> None:
+    name = own_bridge_name(plan.name)
+    addresses = [
+        address.interface
+        for address in netlink.addresses(port)
+        if address.permanent and (address.universe or address.interface.version == 4)
+    ]
+    routes = netlink.routes(port)
+    # In the order in which, reversed, they can be undone: bridge, port, addresses, routes.
+    journal.add(
+        *(MovedRoute(port.name, **asdict(route)) for route in routes),
+        *(MovedAddress(port.name, str(address)) for address in addresses),
+        MadePort(port.name, name, port.up),
+        MadeBridge(name),
+    )
+    bridge = netlink.add_bridge(name, plan.mac, _alias(journal))
+    _quiet_ipv6(name, port=False)
+    netlink.change(link, master=bridge.index)
+    netlink.change(bridge, mtu=plan.mtu)  # the robot's own traffic fits the underlay unfragmented
+    netlink.change(bridge, up=True)
+    _add_vips(plan, bridge, netlink)
+    # An address on a port is deaf: the bridge takes the frames. So what the interface had goes up with them.
+    for address in addresses:
+        netlink.delete_address(port, address)
+        netlink.add_address(bridge, address)
+    netlink.change(port, master=bridge.index)
+    netlink.change(port, up=True)
+    for route in routes:
+        netlink.add_route(bridge, route)
+
+
+def _undo_step(step: Step, alias: str, netlink: Netlink) -> None:
+    if isinstance(step, (MadeTap, MadeBridge)):
+        link = netlink.find(step.name)
+        if link is not None and link.alias == alias:
+            netlink.delete(link)
+    elif isinstance(step, MadePort):
+        port, bridge = netlink.find(step.name), netlink.find(step.bridge)
+        if port is not None and bridge is not None and port.master == bridge.index:
+            netlink.change(port, master=0)
+        if port is not None and not step.was_up:
+            netlink.change(port, up=False)
+    elif isinstance(step, AddedAddress):
+        device = netlink.find(step.device)
+        if device is not None:
+            netlink.delete_address(device, ipaddress.ip_interface(step.address))
+    elif isinstance(step, MovedAddress):
+        port = netlink.find(step.port)
+        if port is not None:
+            netlink.add_address(port, ipaddress.ip_interface(step.address))
+    else:
+        port = netlink.find(step.port)
+        if port is not None:
+            fields = asdict(step)
+            del fields["port"]
+            netlink.add_route(port, Route(**fields))
+
+
+def _quiet_ipv6(name: str, *, port: bool) -> None:
+    """Link-local addresses usable at once; no routes from router advertisements, which would come through the overlay.
+
+    A port of a bridge needs no IPv6 of its own. A kernel without IPv6 has no such files, a container may forbid them.
+    """
+    settings = {"disable_ipv6": "1"} if port else {"accept_dad": "0", "accept_ra": "0"}
+    for key, value in settings.items():
+        with contextlib.suppress(OSError):
+            with open(f"/proc/sys/net/ipv6/conf/{name}/{key}", "w", encoding="ascii") as file:
+                file.write(value)

@@ -1,0 +1,99 @@
+"""Binding UDP sockets of both families to one port, with errors that name the parameter."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+from omni_core.errors import ConfigError, SystemRefused
+
+SOCKET_BUFFER = 4 << 20  # bytes; 30 ms at 1 Gbit/s, about one busy moment of the interpreter
+_SO_SNDBUFFORCE = 32  # past net.core.wmem_max; needs CAP_NET_ADMIN
+_SO_RCVBUFFORCE = 33
+_DRAWS = 16  # tries for a free port that both families have
+
+
+def bind_all(port: int, addresses: Sequence[str]) -> list[socket.socket]:
+    """One non-blocking socket per address (none: every IPv4 and every IPv6 address), all on one port; 0: a free one.
+
+    A family that the kernel does not have is left out unless an address asks for it. Raises ConfigError("listen_port"
+    or "listen_address") or SystemRefused; then nothing is left open.
+    """
+    for draw in range(_DRAWS):
+        sockets: list[socket.socket] = []
+        try:
+            chosen = port
+            for address in addresses or ("0.0.0.0", "::"):
+                sock = _bind(address, chosen, optional=not addresses)
+                if sock is not None:
+                    sockets.append(sock)
+                    chosen = sock.getsockname()[1]
+            if sockets:
+                return sockets
+        except BaseException as error:
+            for sock in sockets:
+                sock.close()
+            # The port that IPv4 found free may be taken on IPv6.
+            drawn_again = port == 0 and isinstance(error, ConfigError) and error.field == "listen_port"
+            if not drawn_again or draw == _DRAWS - 1:
+                raise
+    raise SystemRefused("network", "the kernel has neither IPv4 nor IPv6", "enable one of them")
+
+
+def _bind(address: str, port: int, *, optional: bool) -> socket.socket | None:
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        raise ConfigError(
+            "listen_address", f"{address!r} is no IP address", 'give addresses of this machine, or "" for all'
+        ) from None
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        if optional:
+            return None
+        raise ConfigError(
+            "listen_address", f"{address}: no sockets of this family ({error.strerror})", "leave the address out"
+        ) from None
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRNOTAVAIL and optional:
+            return None  # IPv6 is switched off by sysctl
+        raise _refused(address, port, error) from None
+    return sock
+
+
+def _enlarge(sock: socket.socket, force: int, polite: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, SOCKET_BUFFER)
+    except OSError:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, polite, SOCKET_BUFFER)
+
+
+def _refused(address: str, port: int, error: OSError) -> ConfigError | SystemRefused:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            "listen_port",
+            f"UDP port {port} is in use on {address}",
+            f"stop the other program (ss -ulpn sport = :{port}), or choose another port; 0 takes a free one",
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(
+            "listen_port", f"UDP port {port} needs root or CAP_NET_BIND_SERVICE", "choose a port above 1023"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ConfigError(
+            "listen_address", f"{address} is no address of this machine", 'see `ip address`, or give "" for all'
+        )
+    return SystemRefused("UDP socket", f"{address} port {port}: {error.strerror}", "see `ip address` and `ss -ulpn`")

@@ -1,0 +1,112 @@
+"""What the underlay looks like from here: addresses that peers could reach, the MTU, names of Nuclei, and changes."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable, Iterable, Sequence
+
+from omni_core.config.ganglion import IPV4_COST, IPV6_COST, MIN_MTU
+from omni_core.io.netlink import ChangeSocket, Netlink
+from omni_core.types import Endpoint
+
+logger = logging.getLogger(__name__)
+
+RESOLVE_TIMEOUT = 4.0  # s for one look-up; a robot that boots before its Wi-Fi has no DNS for a while
+RESOLVE_RETRY = 5.0  # s
+RESOLVE_REFRESH = 300.0  # s; a Nucleus may move to another address
+SETTLE_TIME = 0.2  # s; a roam changes several addresses at once
+FALLBACK_MTU = 1500
+
+
+def overlay_mtu(endpoints: Sequence[Endpoint], netlink: Netlink) -> int:
+    """MTU for the overlay: of the way to the first endpoint that has one, less what the tunnel adds, never below 1280.
+
+    ``endpoints`` numeric. Without a way: of the smallest interface that is up. What exceeds a path nevertheless is
+    fragmented on the underlay.
+    """
+    for endpoint in endpoints:
+        way = netlink.mtu_towards(endpoint.host)
+        if way is not None:
+            return max(MIN_MTU, way[1] - (IPV6_COST if endpoint.is_ipv6 else IPV4_COST))
+    up = [link.mtu for link in netlink.links() if link.up and not link.loopback]
+    cost = IPV6_COST if any(endpoint.is_ipv6 for endpoint in endpoints) else IPV4_COST
+    return max(MIN_MTU, min(up, default=FALLBACK_MTU) - cost)
+
+
+def local_endpoints(
+    port: int, overlay: Iterable[int], families: Iterable[int], netlink: Netlink, listen: Sequence[str] = ()
+) -> list[Endpoint]:
+    """Where a peer on the same network could reach us: usable addresses of running interfaces, IPv4 first.
+
+    Without loopback, link-local, and interfaces of the overlay (their indices in ``overlay``): the tunnel must not run
+    through itself. ``listen``: the addresses that the sockets are bound to; empty: all.
+    """
+    excluded = set(overlay)
+    links = {link.index: link for link in netlink.links()}
+    found: dict[Endpoint, None] = {}
+    for address in netlink.addresses():
+        link = links.get(address.index)
+        ip = address.interface.ip
+        family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
+        if link is None or link.loopback or not link.running or address.index in excluded or family not in families:
+            continue
+        if not address.usable or ip.is_link_local or ip.is_loopback or ip.is_unspecified:
+            continue
+        if not listen or str(ip) in listen:
+            found[Endpoint(str(ip), port)] = None
+    return sorted(found, key=lambda endpoint: (endpoint.is_ipv6, endpoint.host))
+
+
+async def resolve(endpoint: Endpoint) -> list[Endpoint]:
+    """Every address of a host name, in the resolver's order of preference; [] when there is none now. Never raises."""
+    try:
+        return [Endpoint(str(ipaddress.ip_address(endpoint.host)), endpoint.port)]
+    except ValueError:
+        pass
+    loop = asyncio.get_running_loop()
+    try:
+        answers = await asyncio.wait_for(
+            loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM), RESOLVE_TIMEOUT
+        )
+    except (OSError, UnicodeError, asyncio.TimeoutError) as error:
+        logger.info("%s is not resolved yet: %s", endpoint.host, error or "no answer in time")
+        return []
+    return list(dict.fromkeys(Endpoint(str(address[0]), endpoint.port) for *_, address in answers))
+
+
+async def resolve_all(endpoints: Iterable[Endpoint]) -> list[list[Endpoint]]:
+    """One list per name, in the order given."""
+    return list(await asyncio.gather(*(resolve(endpoint) for endpoint in endpoints)))
+
+
+class ChangeWatch:
+    """Calls back, once things have settled, when an address or a link of this machine changed."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        """Needs a running loop. Raises OSError when the kernel gives no netlink socket."""
+        self._callback = callback
+        self._loop = asyncio.get_running_loop()
+        self._socket = ChangeSocket()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop.add_reader(self._socket.fileno(), self._on_change)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+
+    def _on_change(self) -> None:
+        self._socket.drain()
+        if self._timer is None:
+            self._timer = self._loop.call_later(SETTLE_TIME, self._settled)
+
+    def _settled(self) -> None:
+        self._timer = None
+        self._callback()
