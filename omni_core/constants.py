@@ -42,7 +42,8 @@ VIP6_PREFIX_LENGTH: Final = 8 * len(VIP6_PREFIX)
 
 REKEY_AFTER_TIME: Final = 120.0  # s; forward secrecy at this grain
 REJECT_AFTER_TIME: Final = 180.0  # s; a key is never used past it
-# design.md says 2**60, a sixteenth of a 64-bit counter. The nonce leaves 56 bits for the sequence, so: a sixteenth of those.
+# design.md says 2**60, a sixteenth of a 64-bit counter. The nonce leaves 56 bits for the sequence, so: a
+# sixteenth of those.
 REKEY_AFTER_MESSAGES: Final = 1 << (LANE_SHIFT - 4)
 REJECT_AFTER_MESSAGES: Final = (1 << LANE_SHIFT) - (1 << 13) - 1
 REKEY_RETRY: Final = 5.0  # s between initiations
@@ -58,6 +59,10 @@ DEAD_AFTER: Final = PASSIVE_KEEPALIVE + REKEY_RETRY  # s sent without an answer:
 
 REPLAY_WINDOW: Final = 8192 - 64  # sequences (RFC 6479: bitmap of 8192 bits, one 64-bit block is slack)
 
+LIVENESS_POLL: Final = 2.5  # s between two looks at a peer's counters; PASSIVE_KEEPALIVE / 4
+RECONNECT_MIN: Final = 2.0  # s after a wanted peer was lost, doubled each time up to
+RECONNECT_MAX: Final = 60.0  # s
+
 COOKIE_LIFETIME: Final = 120.0  # s of one cookie secret
 COOKIE_LATENCY: Final = 5.0  # s a cookie is still accepted after that
 LOAD_HANDSHAKES_PER_SECOND: Final = 250  # python does about 1,000 handshake halves a second on one robot core
@@ -72,6 +77,7 @@ FDB_MAX_LOCAL: Final = 16384
 QUEUE_FRAMES_PER_PEER: Final = 64  # frames waiting for one handshake or look-up
 QUEUE_TIME: Final = 5.0  # s a frame may wait; longer than that DDS has repeated it
 QUEUE_DESTINATIONS: Final = 256  # unknown destinations waited for at once
+ON_DEMAND_IDLE: Final = 300.0  # s without data after which an on-demand session is given up; as long as its FDB entries
 MESH_LIMIT: Final = 128  # peers up to which every edge keeps a session with every other
 
 # --- signaling -----------------------------------------------------------------------------------------------------

@@ -108,6 +108,12 @@ class NoiseHandshake:
         return self._remote_static
 
     @property
+    def ephemeral_public(self) -> bytes:
+        """Our own X25519 ephemeral key, 32 bytes: the start of the message that we write."""
+        self._alive()
+        return bytes(self._handshake.e.public_bytes)
+
+    @property
     def handshake_hash(self) -> bytes:
         """32 bytes, the same on both sides and of no other handshake (Noise section 11.2, channel binding)."""
         if not self.finished:

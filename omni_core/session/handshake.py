@@ -32,7 +32,8 @@ from omni_core.wire.payloads import Offer, decode_answer, decode_offer, encode_a
 
 @dataclass(frozen=True)
 class Profile:
-    """What both sides must agree on before a handshake can succeed; it is the Noise prologue (and the pre-shared key)."""
+    """What both sides must agree on before a handshake can succeed; it is the Noise prologue (and the
+    pre-shared key)."""
 
     role: str  # "peer" or "nucleus": whom the initiator talks to
     cluster: str = ""
@@ -90,7 +91,9 @@ def consume_initiation(
     return ReceivedInitiation(noise, initiation.sender_index, offer)
 
 
-def create_response(received: ReceivedInitiation, body: bytes, now: float, random: RandomBytes) -> tuple[bytes, Keypair]:
+def create_response(
+    received: ReceivedInitiation, body: bytes, now: float, random: RandomBytes
+) -> tuple[bytes, Keypair]:
     """Message 2 with its macs, and the responder's session (unconfirmed)."""
     noise = received.noise
     message = noise.write_message(encode_answer(body))
@@ -109,9 +112,7 @@ def _finish(noise: NoiseHandshake, remote: PublicKey, initiator: bool, now: floa
     transport = noise.split()
     send_key, send_id = session_keys(transport.send)
     receive_key, receive_id = session_keys(transport.receive)
-    keypair = Keypair(
-        remote, initiator, send_id, receive_id, send_key, receive_key, bytes(noise.handshake_hash), now
-    )
+    keypair = Keypair(remote, initiator, send_id, receive_id, send_key, receive_key, bytes(noise.handshake_hash), now)
     for key in (transport.send, transport.receive):
         key[:] = bytes(len(key))
     noise.wipe()

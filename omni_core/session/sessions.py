@@ -1,8 +1,10 @@
 """All handshakes and sessions of one edge or one Nucleus, Sans-IO.
 
 The owner says whom it wants (``connect``), feeds control messages 0x01..0x03 (``receive``), reports the first authentic
-packet of a session (``confirm``), and drains ``take_datagrams`` and ``take_events``. What happens when is in machine.TABLE.
-Nothing is sent in answer to a packet that does not prove knowledge of our public key (mac1), and no state changes before a
+packet of a session (``confirm``), and drains ``take_datagrams`` and ``take_events``. What happens when is in
+machine.TABLE.
+Nothing is sent in answer to a packet that does not prove knowledge of our public key (mac1), and no state
+changes before a
 message is authentic, fresh and admitted.
 """
 
@@ -14,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from omni_core.constants import (
     MAX_UNSOLICITED,
+    REKEY_AFTER_MESSAGES,
     REKEY_AFTER_TIME,
     REKEY_ATTEMPT_TIME,
     REKEY_RETRY,
@@ -110,7 +113,8 @@ class _Peer:
 class Sessions:
     """See the module docstring.
 
-    ``admit(public_key, body, source)`` decides about an authentic initiator: the body of the answer, or None to refuse in
+    ``admit(public_key, body, source)`` decides about an authentic initiator: the body of the answer, or None
+    to refuse in
     silence. ``unix_ns(now)`` gives the timestamp of an initiation. ``accept`` None: never answer initiations.
     """
 
@@ -153,7 +157,8 @@ class Sessions:
         profile: Profile | None = None,
         body: bytes = b"",
     ) -> None:
-        """Want a session with ``remote``; candidate endpoints replace earlier ones. No effect beyond that if one is up or
+        """Want a session with ``remote``; candidate endpoints replace earlier ones. No effect beyond that if
+        one is up or
         under way. ``profile`` None: the one we accept. Raises RemoteViolation when the key is no valid curve point.
         """
         exchange_key(remote)
@@ -178,6 +183,11 @@ class Sessions:
         if peer is not None:
             self._step(peer, Event.WANT, now)
             self._arm(peer)
+
+    def count_sent(self, remote: PublicKey, frames: int, now: float) -> None:
+        """``frames``: sent so far with the sending session. Rekeys in time (REKEY_AFTER_MESSAGES)."""
+        if frames >= REKEY_AFTER_MESSAGES:
+            self.rekey(remote, now)
 
     def add_candidate(self, remote: PublicKey, endpoint: Endpoint, now: float) -> None:
         """One more place where the peer may be. While an initiation is in flight it is sent there at once."""
@@ -314,11 +324,10 @@ class Sessions:
             self._answer(peer, received, answer, source, now)
         self._arm(peer)
 
-    def _answer(
-        self, peer: _Peer, received: ReceivedInitiation, answer: bytes, source: Endpoint, now: float
-    ) -> None:
+    def _answer(self, peer: _Peer, received: ReceivedInitiation, answer: bytes, source: Endpoint, now: float) -> None:
         datagram, keypair = create_response(received, answer, now, self._random)
-        if keypair.receive_id in self._by_receive_id:  # 60 random bits: never seen, yet two sessions must not share an id
+        # 60 random bits: never seen, yet two sessions must not share an id
+        if keypair.receive_id in self._by_receive_id:
             keypair.wipe()
             return
         self._step(peer, Event.PEER_INITIATED, now, source=source)

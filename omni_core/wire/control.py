@@ -11,7 +11,8 @@
                           272 mac2 128
 
 Initiation and response have one size each, so that mac1 covers whole BLAKE2s blocks (cheap in XDP), the length says
-nothing about the sender, and an answer is never longer than what asked for it. Noise IK (Noise specification, section 7.5): message 1 is e 32, s 32+16, payload+16; message 2 is e 32, payload+16.
+nothing about the sender, and an answer is never longer than what asked for it. Noise IK (Noise specification,
+section 7.5): message 1 is e 32, s 32+16, payload+16; message 2 is e 32, payload+16.
 Payloads are padded with zeros behind their CBOR item.
 """
 

@@ -1,0 +1,460 @@
+"""The Ganglion: control plane of one edge, Sans-IO.
+
+The driver feeds datagrams from the underlay and frames from the local port, calls ``handle_timer`` when
+``next_timer`` is due,
+and drains ``take_datagrams``, ``take_frames`` and ``take_events`` after each call. Decisions are in Peering
+(who, and in what state), Resolver (unknown
+destinations), Sessions (handshakes), NucleusClient (signaling) and the data plane (frames); this file routes
+between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from omni_core.constants import FIRST_DATA_BYTE
+from omni_core.crypto.identity import Identity
+from omni_core.crypto.record import PeerRecord
+from omni_core.crypto.record import signed as sign_record
+from omni_core.dataplane.port import (
+    Confirmed,
+    ControlFrame,
+    Datagram,
+    DataPlane,
+    DataPlaneEvent,
+    EndpointMoved,
+    Unresolved,
+    UnresolvedReason,
+)
+from omni_core.drops import DropCounters, DropReason
+from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PingResult
+from omni_core.engines.peering import Peering
+from omni_core.engines.peers import Peer, PeerBook
+from omni_core.engines.resolver import Resolver
+from omni_core.engines.settings import GanglionSettings
+from omni_core.engines.snapshot import snapshot
+from omni_core.engines.status import GanglionStatus
+from omni_core.errors import RemoteViolation
+from omni_core.session.handshake import Profile
+from omni_core.session.sessions import Sessions
+from omni_core.signaling.client import (
+    NucleusClient,
+    NucleusLost,
+    PeerJoined,
+    PeerLeft,
+    Punch,
+    QueryAnswered,
+    Refused,
+    Registered,
+)
+from omni_core.types import Endpoint, Mac, RandomBytes, Vip
+from omni_core.wire.control import ControlType
+from omni_core.wire.inband import ControlKind, decode_control
+
+_HOUSEKEEPING = 1.0  # s between two looks at ageing and waiting frames
+
+
+@dataclass
+class _Ping:
+    address: Vip | Mac
+    sent: float | None
+    deadline: float
+
+
+class GanglionEngine:
+    """See the module docstring. Not started, it drops everything."""
+
+    def __init__(
+        self,
+        settings: GanglionSettings,
+        identity: Identity,
+        plane: DataPlane,
+        *,
+        random: RandomBytes,
+        unix_ns: Callable[[float], int],
+    ) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.plane = plane
+        self.drops = DropCounters()
+        self.running = False
+        self._random = random
+        self._unix_ns = unix_ns
+        self._local_endpoints = settings.local_endpoints
+        self._datagrams: list[Datagram] = []
+        self._events: list[GanglionEvent] = []
+        self._pings: dict[int, _Ping] = {}
+        self._housekeeping: float | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self.book = PeerBook()
+        profile = Profile("peer", self.settings.cluster, self.settings.psk)
+        self.sessions = Sessions(
+            self.identity,
+            profile,
+            lambda key, body, source: self.peering.admit(key, body, source),
+            random=self._random,
+            unix_ns=self._unix_ns,
+        )
+        self.peering = Peering(
+            self.settings,
+            self.identity,
+            self.plane,
+            self.book,
+            self.sessions,
+            self.drops,
+            emit=self._events.append,
+            on_usable=self._send_waiting,
+            ask=lambda peer, now: self._query(peer.vip6, now),
+            on_removed=lambda peer: self.resolver.forget(peer.id),
+            drain=self._handle_session_events,
+        )
+        self.resolver = Resolver(
+            self.book, self.drops, is_up=self.peering.is_up, connect=self.peering.connect, query=self._query
+        )
+        self.nucleus: NucleusClient | None = None
+        self.nucleus_reason = ""
+        self.observed: Endpoint | None = None
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Begin to register, to connect and to forward. Idempotent."""
+        if self.running:
+            return
+        self.running = True
+        self._housekeeping = now + _HOUSEKEEPING
+        self.plane.set_static(self.identity.mac, None)
+        for entry in self.settings.static_macs:
+            if entry.peer is None:
+                self.plane.set_static(entry.mac, None, entry.vlan)
+        if self.settings.nucleus_key is not None:
+            self.nucleus = self._make_client(now)
+            self.nucleus.start(now)
+        self.peering.start(now)
+        self._pump(now)
+
+    def stop(self, now: float) -> None:
+        """Tell peers and Nucleus, end all sessions. What is to be sent is in ``take_datagrams``. Idempotent."""
+        if not self.running:
+            return
+        for peer in self.book:
+            if peer.up_since is not None:
+                self.peering.send_control(peer, ControlKind.GOODBYE, now)
+        if self.nucleus is not None:
+            self.nucleus.stop(now)
+        self._pump(now)
+        self.sessions.close(now)
+        self._handle_session_events(now)
+        for peer in self.book:
+            self.plane.remove_peer(peer.id)
+            self.plane.remove_static(peer.mac)
+        self._datagrams += self.plane.take_datagrams()
+        for token in list(self._pings):
+            self._end_ping(token, None, "the Ganglion stopped")
+        self.running, self._housekeeping = False, None
+        self.drops.update(self.sessions.drops.as_dict())
+        self._reset()
+
+    def _make_client(self, now: float) -> NucleusClient:
+        settings = self.settings
+        assert settings.nucleus_key is not None
+        record = sign_record(
+            self.identity,
+            settings.cluster,
+            version=self._unix_ns(now),
+            vip4=str(settings.vip4) if settings.vip4 else None,
+            name=settings.name,
+            capabilities=settings.capabilities,
+        )
+        return NucleusClient(
+            self.identity,
+            settings.cluster,
+            settings.nucleus_key,
+            settings.nucleus_endpoints,
+            record,
+            settings.admission_key,
+            self._local_endpoints,
+            sessions=self.sessions,
+            random=self._random,
+        )
+
+    # --- traffic --------------------------------------------------------------------------------------------------
+
+    def receive_datagrams(self, datagrams: Sequence[Datagram], now: float) -> None:
+        """UDP payloads with their source. Never raises on what they hold."""
+        if not self.running:
+            return
+        data: list[Datagram] = []
+        for datagram in datagrams:
+            packet = datagram[0]
+            if packet and packet[0] >= FIRST_DATA_BYTE:
+                data.append(datagram)
+                continue
+            if data:  # keep the order of arrival between a session's first data and what made it
+                self._receive_data(data, now)
+                data = []
+            self._receive_control(packet, Endpoint(*datagram[1][:2]), now)
+        if data:
+            self._receive_data(data, now)
+        self._pump(now)
+
+    def receive_frames(self, frames: Sequence[bytes], now: float) -> None:
+        """Ethernet frames from the local port (TAP), without FCS."""
+        if not self.running:
+            return
+        flood = self.peering.flood
+        for frame in frames:
+            if frame and frame[0] & 1:
+                self.resolver.watch_group_frame(frame, flood, now)
+        self.plane.frames_from_port(frames, now)
+        self._pump(now)
+
+    def _receive_data(self, datagrams: Sequence[Datagram], now: float) -> None:
+        self.plane.datagrams_from_underlay(datagrams, now)
+        self._handle_plane_events(now)
+
+    def _receive_control(self, packet: bytes, source: Endpoint, now: float) -> None:
+        if not packet:
+            self.drops.add(DropReason.TOO_SHORT)
+        elif packet[0] == ControlType.SIGNALING:
+            if self.nucleus is None:
+                self.drops.add(DropReason.SIGNALING_FORGED)
+            else:
+                self.nucleus.receive(packet, source, now)
+        elif packet[0] in (ControlType.INITIATION, ControlType.RESPONSE, ControlType.COOKIE_REPLY):
+            self.sessions.receive(packet, source, now)
+            self._handle_session_events(now)
+        else:
+            self.drops.add(DropReason.UNKNOWN_TYPE)
+
+    # --- timers ---------------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float | None:
+        if not self.running:
+            return None
+        times = [self._housekeeping, self.sessions.next_timer(), self.peering.next_timer()]
+        if self.nucleus is not None:
+            times.append(self.nucleus.next_timer())
+        times += [ping.deadline for ping in self._pings.values()]
+        return min((t for t in times if t is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        if not self.running:
+            return
+        self.sessions.handle_timer(now)
+        self._handle_session_events(now)
+        self.peering.handle_timer(now)
+        if self.nucleus is not None:
+            self.nucleus.handle_timer(now)
+        for token, ping in list(self._pings.items()):
+            if ping.deadline <= now:
+                self._end_ping(token, None, "no answer" if ping.sent is not None else self._why_unreached(ping.address))
+        if self._housekeeping is not None and self._housekeeping <= now:
+            self._housekeeping = now + _HOUSEKEEPING
+            self.plane.tick(now)
+            self.resolver.expire(now)
+        self._pump(now)
+
+    # --- output ---------------------------------------------------------------------------------------------------
+
+    def take_datagrams(self) -> list[Datagram]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def take_frames(self) -> list[bytes]:
+        return self.plane.take_frames()
+
+    def take_events(self) -> list[GanglionEvent]:
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def status(self, now: float) -> GanglionStatus:
+        return snapshot(self, now)
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def ping(self, address: Vip | Mac, now: float, timeout: float = 3.0) -> int:
+        """Round trip inside the session with the peer that has this address, connecting first if need be.
+
+        Returns a token; a PingResult event with it follows within ``timeout`` seconds.
+        """
+        token = int.from_bytes(self._random(4), "little")
+        self._pings[token] = _Ping(address, None, now + timeout)
+        if not self.running:
+            self._end_ping(token, None, "the Ganglion is not active")
+            return token
+        peer = self.resolver.look_up(address, now)
+        if peer is not None and peer.up_since is not None:
+            self._send_ping(token, peer, now)
+        self._pump(now)
+        return token
+
+    def set_local_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """Our underlay addresses changed: tell the Nucleus, and let every peer see where we are now."""
+        if tuple(endpoints) == self._local_endpoints:
+            return
+        self._local_endpoints = tuple(endpoints)
+        if self.running:
+            if self.nucleus is not None:
+                self.nucleus.set_local_endpoints(self._local_endpoints, now)
+            self.peering.probe_all(now)
+            self._pump(now)
+
+    def set_nucleus_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The Nucleus's name resolved to these addresses."""
+        if self.nucleus is not None:
+            self.nucleus.set_endpoints(endpoints, now)
+            self._pump(now)
+
+    # --- routing between the parts --------------------------------------------------------------------------------
+
+    def _pump(self, now: float) -> None:
+        """Until nobody has anything to say: events lead to events."""
+        nucleus = self.nucleus
+        while True:
+            self._handle_session_events(now)
+            self._handle_plane_events(now)
+            if nucleus is None:
+                break
+            events = nucleus.take_events()
+            for event in events:
+                self._on_nucleus(event, now)
+            if not events:
+                break
+        self._datagrams += self.sessions.take_datagrams()
+        self._datagrams += self.plane.take_datagrams()
+        if nucleus is not None:
+            self._datagrams += nucleus.take_datagrams()
+
+    def _handle_session_events(self, now: float) -> None:
+        for event in self.sessions.take_events():
+            if self.nucleus is not None and event.remote == self.settings.nucleus_key:
+                self.nucleus.on_session_event(event, now)
+            else:
+                self.peering.handle_session_event(event, now)
+
+    def _handle_plane_events(self, now: float) -> None:
+        while events := self.plane.take_events():
+            for event in events:
+                self._on_plane(event, now)
+            self._handle_session_events(now)
+
+    def _on_plane(self, event: DataPlaneEvent, now: float) -> None:
+        if isinstance(event, Unresolved):
+            peer = self.book.by_id(event.peer) if event.peer is not None else None
+            if event.reason is UnresolvedReason.UNKNOWN_DESTINATION:
+                self._flood_unknown(event.frame, now)
+            elif peer is not None:
+                self.resolver.no_session(peer, event.frame, now)
+        elif isinstance(event, Confirmed):
+            self.sessions.confirm(event.receive_id, now)
+        elif isinstance(event, EndpointMoved):
+            self.peering.moved(event.receive_id, event.source)
+        elif isinstance(event, ControlFrame):
+            self._on_control(event, now)
+
+    def _flood_unknown(self, frame: bytes, now: float) -> None:
+        """IEEE 802.1D, 7.7: an unknown unicast frame goes everywhere; what answers it teaches the FDB."""
+        flood = self.peering.flood
+        if not flood:
+            self.drops.add(DropReason.UNKNOWN_DESTINATION)
+        for peer_id in flood:
+            peer = self.book.by_id(peer_id)
+            if peer is None:
+                continue
+            if peer.up_since is not None:
+                self.plane.frames_to_peer(peer_id, [frame], now)
+            else:
+                self.resolver.no_session(peer, frame, now)
+        if self.peering.on_demand:
+            self.resolver.look_for_destination(frame, now)
+
+    def _on_control(self, event: ControlFrame, now: float) -> None:
+        remote = self.sessions.remote_of(event.receive_id)
+        peer = self.book.get(remote) if remote else None
+        if peer is None:
+            return
+        try:
+            message = decode_control(event.frame)
+        except RemoteViolation as violation:
+            self.drops.add(violation.reason)
+            return
+        if message.kind is ControlKind.PING:
+            self.peering.send_control(peer, ControlKind.PONG, now, message.token)
+        elif message.kind is ControlKind.PONG:
+            self.peering.got_pong(peer, message.token, now)
+            ping = self._pings.get(message.token)
+            if ping is not None and ping.sent is not None:
+                self._end_ping(message.token, now - ping.sent, "")
+        elif message.kind is ControlKind.GOODBYE:
+            peer.lost = True  # and not connected again before it is back, or somebody here wants it
+            self.peering.forget(peer, now, f"{peer.label} said goodbye")
+
+    def _on_nucleus(self, event: object, now: float) -> None:
+        if isinstance(event, Registered):
+            self.nucleus_reason = ""
+            self.observed = event.observed
+            self.peering.cluster_changed(event.cluster_size, now)
+            self._events.append(NucleusChanged("registered", f"registered with the Nucleus, seen as {event.observed}"))
+        elif isinstance(event, Refused):
+            self.nucleus_reason = event.reason
+            self._events.append(NucleusChanged("refused", event.reason))
+        elif isinstance(event, NucleusLost):
+            self.nucleus_reason = event.reason
+            self._events.append(NucleusChanged("connecting", event.reason))
+        elif isinstance(event, PeerJoined):
+            self._learn(event.record, event.endpoints, now)
+        elif isinstance(event, PeerLeft):
+            self.peering.left(event.public_key, now)
+        elif isinstance(event, Punch):
+            peer = self.peering.learn(event.record, event.endpoints, now)
+            if peer is not None:
+                self.peering.punch(peer, now)
+        elif isinstance(event, QueryAnswered):
+            peer = self.peering.learn(event.record, event.endpoints, now) if event.record else None
+            self.resolver.answered(event.address, peer, now)
+
+    def _learn(self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float) -> None:
+        peer = self.peering.learn(record, endpoints, now)
+        if peer is not None and self.peering.keeps(peer) and not self.peering.is_up(peer):
+            self.peering.connect(peer, now)
+
+    def _query(self, address: Vip | Mac, now: float) -> bool:
+        """Ask the Nucleus who has this address. False when there is no Nucleus to ask."""
+        if self.nucleus is None or self.nucleus.state != "registered":
+            return False
+        self.nucleus.query(address, now)
+        return True
+
+    def _send_waiting(self, peer: Peer, now: float) -> None:
+        frames = self.resolver.take(peer, now)
+        if frames:
+            self.plane.frames_to_peer(peer.id, frames, now)
+        for token, ping in self._pings.items():
+            if ping.sent is None and self.book.by_address(ping.address) is peer:
+                self._send_ping(token, peer, now)
+
+    # --- pings ----------------------------------------------------------------------------------------------------
+
+    def _send_ping(self, token: int, peer: Peer, now: float) -> None:
+        self._pings[token].sent = now
+        self.peering.send_control(peer, ControlKind.PING, now, token)
+
+    def _end_ping(self, token: int, rtt: float | None, text: str) -> None:
+        del self._pings[token]
+        self._events.append(PingResult(token, rtt, text))
+
+    def _why_unreached(self, address: Vip | Mac) -> str:
+        peer = self.book.by_address(address)
+        if peer is not None:
+            return (
+                f"no session with {peer.label}: it does not answer handshakes (offline, or UDP is blocked on the way)"
+            )
+        if self.nucleus is not None and self.nucleus.state != "registered":
+            why = self.nucleus_reason or "not registered yet"
+            return f"this address is not known here, and the Nucleus cannot be asked: {why}"
+        return "no edge of this cluster has this address"

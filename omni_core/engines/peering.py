@@ -1,0 +1,384 @@
+"""Who becomes a peer, who is kept connected, and what a session's life means for the data plane. Part of the
+Ganglion engine.
+
+A peer is *kept* (connected whether or not it has traffic) when it is configured, or when the Nucleus vouches
+for it and the cluster is
+not larger than ``mesh_limit``. Others get a session on demand and lose it after ON_DEMAND_IDLE without data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Interface
+
+from omni_core.constants import LIVENESS_POLL, ON_DEMAND_IDLE, RECONNECT_MAX, RECONNECT_MIN
+from omni_core.crypto.identity import Identity, key_text
+from omni_core.crypto.record import PeerRecord
+from omni_core.dataplane.port import DataPlane, SessionKeys
+from omni_core.drops import DropCounters
+from omni_core.engines.ganglion_events import GanglionEvent, PeerDown, PeerUp, Warned
+from omni_core.engines.peers import Peer, PeerBook
+from omni_core.engines.settings import GanglionSettings
+from omni_core.errors import RemoteViolation
+from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
+from omni_core.session.liveness import Care, Liveness
+from omni_core.session.machine import USABLE
+from omni_core.session.sessions import Sessions
+from omni_core.session.timers import Deadlines
+from omni_core.types import Endpoint, PeerId, PublicKey
+from omni_core.wire.hello import Hello, decode_hello, encode_hello
+from omni_core.wire.inband import ControlKind, encode_control
+
+_OTHER_VIP4 = "Fix: give one of the two another vip4"
+
+
+class Peering:
+    """``on_usable(peer, now)`` is called each time a session of a peer starts to send: what waits can go out.
+    ``ask(peer, now)`` asks the Nucleus where the peer is now. ``on_removed(peer)``: it is no peer any more.
+    ``drain(now)`` hands out the events of Sessions, which come back here through ``handle_session_event``."""
+
+    def __init__(
+        self,
+        settings: GanglionSettings,
+        identity: Identity,
+        plane: DataPlane,
+        book: PeerBook,
+        sessions: Sessions,
+        drops: DropCounters,
+        *,
+        emit: Callable[[GanglionEvent], None],
+        on_usable: Callable[[Peer, float], None],
+        ask: Callable[[Peer, float], object],
+        on_removed: Callable[[Peer], None],
+        drain: Callable[[float], None],
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._plane = plane
+        self._book = book
+        self._sessions = sessions
+        self._drops = drops
+        self._emit = emit
+        self._on_usable = on_usable
+        self._ask = ask
+        self._on_removed = on_removed
+        self._drain = drain
+        self._reconnects: Deadlines[PeerId] = Deadlines()
+        self._polls: Deadlines[PeerId] = Deadlines()
+        self._static_keys = frozenset(p.public_key for p in settings.static_peers)
+        vip4 = settings.vip4.ip if settings.vip4 else None
+        self._hello = encode_hello(Hello(settings.name, vip4, settings.capabilities))
+        self.flood: frozenset[PeerId] = frozenset()
+        self.cluster_size = 0  # as the Nucleus says
+
+    # --- policy ---------------------------------------------------------------------------------------------------
+
+    @property
+    def on_demand(self) -> bool:
+        return self.cluster_size > self._settings.mesh_limit
+
+    def keeps(self, peer: Peer) -> bool:
+        return peer.static or (peer.member and not self.on_demand)
+
+    def is_up(self, peer: Peer) -> bool:
+        return self._sessions.state(peer.public_key) in USABLE
+
+    def admit(self, public_key: PublicKey, body: bytes, source: Endpoint) -> bytes | None:
+        """Sessions.admit: the answer's body, or None. The cluster secret, where there is one, has been proven
+        already."""
+        settings = self._settings
+        if public_key == settings.nucleus_key:
+            return None
+        if not self._is_admitted(public_key):
+            return None
+        hello = decode_hello(body)
+        return self._hello if self._may_hold_vip4(public_key, hello) else None
+
+    def _is_admitted(self, public_key: PublicKey) -> bool:
+        settings = self._settings
+        if public_key in self._static_keys:
+            return True
+        if settings.allowed_keys is not None:
+            return public_key in settings.allowed_keys
+        if settings.psk is not None:
+            return True
+        peer = self._book.get(public_key)
+        return peer is not None and peer.member
+
+    def _may_hold_vip4(self, public_key: PublicKey, hello: Hello) -> bool:
+        """First holder wins while it is there; a change of key behind a VIP is never silent."""
+        if hello.vip4 is None:
+            return True
+        claim = f"{hello.name or 'a peer'} ({key_text(public_key)[:8]}) claims VIP {hello.vip4}"
+        if self._settings.vip4 is not None and hello.vip4 == self._settings.vip4.ip:
+            self._emit(Warned(f"{claim}, which is ours: refused. {_OTHER_VIP4}"))
+            return False
+        holder = self._book.by_address(hello.vip4)
+        if holder is None or holder.public_key == public_key:
+            return True
+        if holder.member or holder.static or self.is_up(holder):
+            self._emit(Warned(f"{claim}, which belongs to {holder.label}: refused. {_OTHER_VIP4}"))
+            return False
+        self._emit(Warned(f"{claim}; until now it belonged to {holder.label}, which is gone. Did you expect this?"))
+        return True
+
+    # --- who there is ---------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        for static in self._settings.static_peers:
+            peer = self._add(static.public_key)
+            peer.static = True
+            peer.endpoints = static.endpoints
+            self.connect(peer, now)
+
+    def learn(self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float) -> Peer | None:
+        """The Nucleus vouches for a peer. None when the record is our own, not admitted, or older than what we know."""
+        if record.public_key == self._identity.public_key or record.cluster != self._settings.cluster:
+            return None
+        allowed = self._settings.allowed_keys
+        if allowed is not None and record.public_key not in allowed | self._static_keys:
+            return None
+        peer = self._add(record.public_key)
+        if record.version < peer.record_version:
+            return None
+        restarted = peer.record_version and record.version > peer.record_version
+        peer.record_version, peer.member, peer.name = record.version, True, record.name
+        vip4 = IPv4Interface(record.vip4).ip if record.vip4 else None
+        holder = self._book.by_address(vip4) if vip4 else None
+        if holder is not None and holder is not peer:
+            self._emit(Warned(f"VIP {vip4} moved from {holder.label} to {peer.label}"))
+            self._book.set_vip4(holder, None)
+        self._book.set_vip4(peer, vip4)
+        if endpoints:
+            peer.endpoints = tuple(endpoints)
+        if restarted and self.is_up(peer):
+            self._sessions.rekey(peer.public_key, now)  # a new incarnation has lost its keys
+        self._update_flood()
+        return peer
+
+    def left(self, public_key: PublicKey, now: float) -> None:
+        """The Nucleus says that the peer is gone. A session that still works is kept until it falls silent."""
+        peer = self._book.get(public_key)
+        if peer is None:
+            return
+        peer.member = False
+        peer.lost = False
+        if not peer.static:
+            self._reconnects.set(peer.id, None)
+            if not self.is_up(peer):
+                self._remove(peer, now)
+        self._update_flood()
+
+    def forget(self, peer: Peer, now: float, reason: str) -> None:
+        """End the peer's sessions; a configured peer stays known."""
+        was_up = peer.up_since is not None
+        self._sessions.forget(peer.public_key, now)
+        self._drain(now)
+        peer.up_since = None
+        if was_up:
+            self._emit(PeerDown(peer.public_key, peer.name, reason))
+        if not peer.static and not peer.member:
+            self._remove(peer, now)
+        self._update_flood()
+
+    def _add(self, public_key: PublicKey) -> Peer:
+        peer = self._book.get(public_key)
+        if peer is None:
+            peer = self._book.add(public_key)
+            self._plane.set_static(peer.mac, peer.id)
+            for entry in self._settings.static_macs:
+                if entry.peer == public_key:
+                    self._plane.set_static(entry.mac, peer.id, entry.vlan)
+        return peer
+
+    def _remove(self, peer: Peer, now: float) -> None:
+        self._sessions.forget(peer.public_key, now)
+        self._drain(now)
+        self._reconnects.set(peer.id, None)
+        self._polls.set(peer.id, None)
+        self._plane.remove_peer(peer.id)
+        self._plane.remove_static(peer.mac)
+        self._book.remove(peer)
+        self._on_removed(peer)
+
+    # --- connecting -----------------------------------------------------------------------------------------------
+
+    def connect(self, peer: Peer, now: float) -> None:
+        """Have a session with the peer, or be on the way to one. Cheap when that is so already."""
+        peer.lost = False
+        self._reconnects.set(peer.id, None)
+        places = ([peer.path] if peer.path else []) + list(peer.endpoints)
+        try:
+            self._sessions.connect(peer.public_key, places, now, body=self._hello)
+        except RemoteViolation as violation:  # a key that is no curve point
+            self._drops.add(violation.reason)
+            self._remove(peer, now)
+        self._update_flood()
+
+    def punch(self, peer: Peer, now: float) -> None:
+        """The Nucleus told both sides to connect at once, so that both NATs open."""
+        if not self.is_up(peer):
+            self.connect(peer, now)
+            self._sessions.resend(peer.public_key, now)
+
+    def cluster_changed(self, size: int, now: float) -> None:
+        self.cluster_size = size
+        if not self.on_demand:
+            for peer in self._book:
+                if peer.member and not peer.lost and not self.is_up(peer):
+                    self.connect(peer, now)
+        self._update_flood()
+
+    def _update_flood(self) -> None:
+        """BUM frames go to peers that are up, and wait for kept ones that are being connected."""
+        flood = frozenset(p.id for p in self._book if p.up_since is not None or (self.keeps(p) and not p.lost))
+        if flood != self.flood:
+            self.flood = flood
+            self._plane.set_flood(flood)
+
+    # --- sessions -------------------------------------------------------------------------------------------------
+
+    def handle_session_event(self, event: SessionEvent, now: float) -> None:
+        if isinstance(event, SessionCreated):
+            self._created(event, now)
+        elif isinstance(event, SessionUsable):
+            peer = self._book.get(event.remote)
+            if peer is not None:
+                self._plane.use_session(event.receive_id)
+                self._usable(peer, now)
+        elif isinstance(event, SessionRetired):
+            peer = self._book.get(event.remote)
+            if peer is not None:
+                stats, sum_ = self._plane.session_stats(event.receive_id), peer.retired
+                sum_.tx_frames += stats.tx_frames
+                sum_.tx_bytes += stats.tx_bytes
+                sum_.rx_frames += stats.rx_frames
+                sum_.rx_bytes += stats.rx_bytes
+                self._plane.remove_session(event.receive_id)
+        elif isinstance(event, SessionLost):
+            self._lost(event, now)
+
+    def _created(self, event: SessionCreated, now: float) -> None:
+        peer = self._add(event.remote)
+        keypair = event.keypair
+        self._apply_hello(peer, event.body)
+        keys = SessionKeys(peer.id, keypair.send_id, keypair.receive_id, keypair.send_key, keypair.receive_key)
+        self._plane.add_session(keys, now)
+        if event.usable or peer.up_since is None:
+            # An initiation alone may be an old one sent again from elsewhere: it never moves a path that works.
+            self._set_path(peer, event.endpoint)
+        if event.usable:
+            self._plane.use_session(keypair.receive_id)
+            self._usable(peer, now)
+            self.send_control(peer, ControlKind.PING, now)  # confirms the session to the responder
+
+    def _apply_hello(self, peer: Peer, body: bytes) -> None:
+        try:
+            hello = decode_hello(body)
+        except RemoteViolation as violation:
+            self._drops.add(violation.reason)
+            return
+        if self._may_hold_vip4(peer.public_key, hello):
+            peer.name = hello.name
+            if not peer.member:  # else the signed record says which VIP4 it has
+                holder = self._book.by_address(hello.vip4) if hello.vip4 else None
+                if holder is not None and holder is not peer:
+                    self._book.set_vip4(holder, None)
+                self._book.set_vip4(peer, hello.vip4)
+
+    def _usable(self, peer: Peer, now: float) -> None:
+        self._reconnects.set(peer.id, None)
+        peer.lost, peer.reconnect_delay = False, 0.0
+        if peer.up_since is None:
+            peer.up_since = peer.last_data = now
+            peer.liveness = Liveness(last_ping=0.0)
+            self._polls.set(peer.id, now + LIVENESS_POLL)
+            endpoint = peer.path or Endpoint("?", 0)
+            self._emit(PeerUp(peer.public_key, peer.name, endpoint, f"{peer.label} is up at {endpoint}"))
+        self._update_flood()
+        self._on_usable(peer, now)
+
+    def _lost(self, event: SessionLost, now: float) -> None:
+        peer = self._book.get(event.remote)
+        if peer is None:
+            return
+        was_up, peer.up_since = peer.up_since is not None, None
+        peer.lost = True
+        self._polls.set(peer.id, None)
+        if was_up:
+            self._emit(PeerDown(peer.public_key, peer.name, f"{peer.label} is down: {event.reason}"))
+        if self.keeps(peer):
+            peer.reconnect_delay = min(max(RECONNECT_MIN, 2 * peer.reconnect_delay), RECONNECT_MAX)
+            self._reconnects.set(peer.id, now + peer.reconnect_delay)
+        elif not peer.member:
+            self._remove(peer, now)
+        self._update_flood()
+
+    # --- what the data plane saw ----------------------------------------------------------------------------------
+
+    def moved(self, receive_id: int, source: Endpoint) -> None:
+        """Roaming: the newest authentic packet came from elsewhere."""
+        remote = self._sessions.remote_of(receive_id)
+        peer = self._book.get(remote) if remote else None
+        if peer is not None:
+            self._set_path(peer, source)
+            self._sessions.set_endpoint(peer.public_key, source)
+
+    def _set_path(self, peer: Peer, endpoint: Endpoint) -> None:
+        peer.path = endpoint
+        self._plane.set_path(peer.id, endpoint)
+
+    def send_control(self, peer: Peer, kind: ControlKind, now: float, token: int = 0) -> None:
+        if kind is ControlKind.PING:
+            peer.liveness.pinged(now)
+            peer.ping_token = token
+        self._plane.frames_to_peer(peer.id, [encode_control(kind, self._identity.mac, token)], now)
+
+    def got_pong(self, peer: Peer, token: int, now: float) -> None:
+        if peer.ping_token == token and peer.liveness.last_ping:
+            peer.rtt = now - peer.liveness.last_ping
+
+    def probe_all(self, now: float) -> None:
+        """Our own address changed: peers learn the new one from the next authentic packet, so send one."""
+        for peer in self._book:
+            if peer.up_since is not None:
+                self.send_control(peer, ControlKind.PING, now)
+
+    # --- timers ---------------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float | None:
+        return min((t for t in (self._reconnects.next(), self._polls.next()) if t is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        for peer_id in self._reconnects.pop_due(now):
+            peer = self._book.by_id(peer_id)
+            if peer is not None and self.keeps(peer):
+                self._ask(peer, now)  # its endpoints may have changed
+                self.connect(peer, now)
+        for peer_id in self._polls.pop_due(now):
+            peer = self._book.by_id(peer_id)
+            if peer is not None and peer.up_since is not None:
+                self._polls.set(peer_id, now + LIVENESS_POLL)
+                self._poll(peer, now)
+
+    def _poll(self, peer: Peer, now: float) -> None:
+        traffic = peer.traffic
+        for keypair in self._sessions.keypairs(peer.public_key):
+            stats = self._plane.session_stats(keypair.receive_id)
+            traffic.tx, traffic.tx_data = max(traffic.tx, stats.last_tx), max(traffic.tx_data, stats.last_tx_data)
+            traffic.rx, traffic.rx_data = max(traffic.rx, stats.last_rx), max(traffic.rx_data, stats.last_rx_data)
+            if keypair is self._sessions.sending(peer.public_key):
+                self._sessions.count_sent(peer.public_key, stats.tx_frames, now)
+        peer.last_data = max(peer.last_data, traffic.tx_data, traffic.rx_data)
+        if not self.keeps(peer) and now - peer.last_data >= ON_DEMAND_IDLE:
+            self.send_control(peer, ControlKind.GOODBYE, now)
+            self.forget(peer, now, f"{peer.label}: no data for {ON_DEMAND_IDLE:.0f} s")
+            return
+        care = peer.liveness.poll(traffic, now)
+        if care is Care.KEEPALIVE:
+            self.send_control(peer, ControlKind.KEEPALIVE, now)
+        elif care is Care.PING:
+            self.send_control(peer, ControlKind.PING, now)
+        elif care is Care.REHANDSHAKE:
+            self._ask(peer, now)
+            self._sessions.rekey(peer.public_key, now)

@@ -1,0 +1,45 @@
+"""What a Ganglion engine needs to know. Made by the driver (or the simulator) from a checked configuration; no
+files, no DNS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
+
+from omni_core.constants import MESH_LIMIT
+from omni_core.types import Endpoint, Mac, PublicKey
+
+
+@dataclass(frozen=True)
+class StaticPeerSettings:
+    """A peer that is known without a Nucleus; a session with it is always kept."""
+
+    public_key: PublicKey
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True)
+class StaticMacSettings:
+    mac: Mac
+    peer: PublicKey | None  # None: behind the local port
+    vlan: int | None = None  # None: on every VLAN
+
+
+@dataclass(frozen=True)
+class GanglionSettings:
+    """``psk`` and ``admission_key`` come from the cluster secret (crypto.kdf); both None in an open cluster."""
+
+    cluster: str
+    name: str
+    vip4: IPv4Interface | None = None
+    nucleus_key: PublicKey | None = None
+    nucleus_endpoints: tuple[Endpoint, ...] = ()
+    psk: bytes | None = field(default=None, repr=False)
+    admission_key: bytes | None = field(default=None, repr=False)
+    static_peers: tuple[StaticPeerSettings, ...] = ()
+    static_macs: tuple[StaticMacSettings, ...] = ()
+    allowed_keys: frozenset[PublicKey] | None = None  # None: every member of the cluster
+    local_endpoints: tuple[Endpoint, ...] = ()
+    mesh_limit: int = MESH_LIMIT
+    capabilities: int = 0
+    interface_mtu: int = 1418  # for status only

@@ -1,0 +1,64 @@
+"""Snapshots of a Ganglion for people and programs: admin socket, ROS topics, tables. No secret is in them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SessionStatus:
+    id: str  # first 4 hex digits of the receive id: enough to tell two apart, no help to a forger
+    role: str  # "initiator" or "responder"
+    age_s: float
+    sending: bool
+
+
+@dataclass(frozen=True)
+class PeerStatus:
+    public_key: str
+    name: str
+    vip4: str  # "" when it has none
+    vip6: str
+    mac: str
+    state: str  # "idle", "handshaking", "up" or "lost"
+    endpoint: str  # "" when unknown
+    rtt_s: float | None
+    session_age_s: float | None
+    last_rx_age_s: float | None
+    tx_frames: int
+    tx_bytes: int
+    rx_frames: int
+    rx_bytes: int
+    waiting_frames: int
+    sessions: list[SessionStatus] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class GanglionStatus:
+    state: str  # "stopped" or "running"
+    engine: str
+    cluster: str
+    name: str
+    public_key: str
+    vip4: str
+    vip6: str
+    mac: str
+    interface_mtu: int
+    nucleus_state: str  # "none", "idle", "connecting", "registered" or "refused"
+    nucleus_reason: str  # why not registered; "" when all is well
+    observed_endpoint: str
+    cluster_size: int
+    on_demand: bool  # the cluster is larger than mesh_limit
+    fdb_entries: int
+    waiting_frames: int
+    tx_frames: int
+    tx_bytes: int
+    rx_frames: int
+    rx_bytes: int
+    peers: list[PeerStatus]
+    drops: dict[str, int]  # drop reason in lower case -> count
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
