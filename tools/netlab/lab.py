@@ -54,7 +54,7 @@ exec setpriv --pdeathsig KILL -- sleep infinity
 
 
 class Host:
-    """One network namespace, with mounts, a hostname and a machine-id of its own. Made by ``Lab.host`` and ``Lab.inner_host``."""
+    """One network namespace, with mounts, a hostname and a machine-id of its own. ``Lab.host`` makes it."""
 
     def __init__(self, lab: Lab, name: str, namespace: str, ipv4: str | None, ipv6: str | None) -> None:
         self.lab = lab
