@@ -18,7 +18,7 @@ from functools import lru_cache
 import nacl.bindings
 import nacl.exceptions
 
-from omni_core.constants import COOKIE_LATENCY, COOKIE_LIFETIME
+from omni_core.constants import COOKIE_LATENCY, COOKIE_LIFETIME, TAG_SIZE
 from omni_core.crypto.errors import AuthenticationFailed
 from omni_core.types import Endpoint, RandomBytes
 from omni_core.wire.control import COOKIE_NONCE_SIZE, COOKIE_SIZE, MAC_SIZE, CookieReply, encode_cookie_reply
@@ -102,14 +102,14 @@ class CookieJar:
         the remote in answer to the last message, for the first time."""
         if self._sent_mac1 is None:
             raise AuthenticationFailed("no message of ours waits for a cookie")
+        if len(reply.nonce) != COOKIE_NONCE_SIZE or len(reply.sealed_cookie) != COOKIE_SIZE + TAG_SIZE:
+            raise AuthenticationFailed("a cookie of the wrong size")
         try:
             cookie = nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
                 reply.sealed_cookie, self._sent_mac1, reply.nonce, self._cookie_key
             )
         except nacl.exceptions.CryptoError:
             raise AuthenticationFailed("the cookie does not answer our message") from None
-        if len(cookie) != COOKIE_SIZE:
-            raise AuthenticationFailed("a cookie of the wrong size")
         self._sent_mac1 = None
         self._cookie = (now, cookie)
 
