@@ -14,19 +14,17 @@ T = 1000.0
     ("traffic", "ping", "at", "care"),
     [
         pytest.param(Traffic(T, T, T, T), 0.0, T + 1, Care.NOTHING, id="1 both talk"),
-        pytest.param(Traffic(T - 50, T - 50, T, T), 0.0, T + PASSIVE_KEEPALIVE, Care.PING, id="2 nothing sent
-        for long"),
-        pytest.param(Traffic(T - 5, T - 5, T, T), 0.0, T + PASSIVE_KEEPALIVE, Care.KEEPALIVE, id="3 data
-        unanswered by us"),
+        pytest.param(
+            Traffic(T - 50, T - 50, T, T), 0.0, T + PASSIVE_KEEPALIVE, Care.PING, id="2 nothing sent for long"
+        ),
+        pytest.param(Traffic(T - 5, T - 5, T, T), 0.0, T + PASSIVE_KEEPALIVE, Care.KEEPALIVE, id="3 data, no answer"),
         pytest.param(Traffic(T - 5, T - 5, T, T), 0.0, T + PASSIVE_KEEPALIVE - 0.1, Care.NOTHING, id="4 not yet"),
         pytest.param(Traffic(T - 5, T - 5, T, T - 9), 0.0, T + 11, Care.NOTHING, id="5 a keepalive asks for none back"),
         pytest.param(Traffic(T, T - 30, T, T - 30), 0.0, T + NAT_KEEPALIVE, Care.PING, id="6 NAT keepalive"),
-        pytest.param(Traffic(T, T, T - 1, T - 1), 0.0, T + DEAD_AFTER, Care.REHANDSHAKE, id="7 data unanswered
-        by them"),
+        pytest.param(Traffic(T, T, T - 1, T - 1), 0.0, T + DEAD_AFTER, Care.REHANDSHAKE, id="7 data, they are silent"),
         pytest.param(Traffic(T, T, T - 1, T - 1), 0.0, T + DEAD_AFTER - 0.1, Care.NOTHING, id="8 not yet"),
         pytest.param(Traffic(T, 0.0, T - 1, 0.0), T, T + DEAD_AFTER, Care.REHANDSHAKE, id="9 ping unanswered"),
-        pytest.param(Traffic(T, 0.0, T - 1, 0.0), 0.0, T + DEAD_AFTER, Care.NOTHING, id="10 our keepalive asks
-        for none"),
+        pytest.param(Traffic(T, 0.0, T - 1, 0.0), 0.0, T + DEAD_AFTER, Care.NOTHING, id="10 keepalive unanswered"),
         pytest.param(Traffic(T, T, 0.0, 0.0), 0.0, T + DEAD_AFTER, Care.REHANDSHAKE, id="11 never heard"),
     ],
 )
