@@ -65,7 +65,7 @@ def read_private(path: str, field: str) -> str:
             )
         if info.st_size > PRIVATE_MAX:
             raise ConfigError(field, f"{path} has {info.st_size} bytes, more than {PRIVATE_MAX}", "give the right file")
-        return os.read(fd, PRIVATE_MAX + 1).decode("ascii")
+        return os.read(fd, PRIVATE_MAX + 1).decode()
     except UnicodeDecodeError:
         raise ConfigError(field, f"{path} is not text", "give the right file, or restore it from a copy") from None
     finally:

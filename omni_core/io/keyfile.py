@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from omni_core.crypto.identity import Identity, decode_key_file, encode_key_file
-from omni_core.errors import ConfigError, OmniError
+from omni_core.errors import ConfigError
 from omni_core.io.files import make_directory, read_private, write_atomic
 from omni_core.types import RandomBytes
 
@@ -15,10 +15,8 @@ def load_identity(path: str, field: str = "key_file") -> Identity:
     text = read_private(path, field)
     try:
         return decode_key_file(text)
-    except (OmniError, ValueError) as error:
-        raise ConfigError(
-            field, f"{path} is not a key file ({error})", "restore it from a copy, or move it away for a new identity"
-        ) from None
+    except ConfigError as error:
+        raise ConfigError(field, f"{path} {error.problem}", error.fix) from None
 
 
 def create_identity(

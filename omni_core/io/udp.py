@@ -66,6 +66,7 @@ class UdpPort:
         self._pending: deque[Datagram] = deque()
         self._full: socket.socket | None = None  # the socket that the pending datagrams wait for
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_drained: Callable[[], None] | None = None
         if segmentation:
             for sock in self._sockets:
                 with contextlib.suppress(OSError):  # before Linux 5.0
@@ -88,9 +89,13 @@ class UdpPort:
         """True while datagrams wait for a full socket: read no more from the TAP, so that its queue pushes back."""
         return bool(self._pending)
 
-    def start(self, receiver: Receiver) -> None:
-        """Hand datagrams to ``receiver`` from now on. What came before is stale and thrown away. Idempotent."""
+    def start(self, receiver: Receiver, on_drained: Callable[[], None] | None = None) -> None:
+        """Hand datagrams to ``receiver`` from now on. What came before is stale and thrown away. Idempotent.
+
+        ``on_drained`` is called each time ``congested`` ends.
+        """
         self._loop = asyncio.get_running_loop()
+        self._on_drained = on_drained
         for sock in self._sockets:
             for _ in range(DISCARD_BATCHES):
                 if not self.receive(sock):
@@ -216,6 +221,8 @@ class UdpPort:
         self._stop_waiting()
         for _ in range(self._send_now(list(self._pending))):
             self._pending.popleft()
+        if not self._pending and self._on_drained is not None:
+            self._on_drained()
 
     def _stop_waiting(self) -> None:
         if self._loop is not None and self._full is not None:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from omni_core.config.ganglion import IPV4_COST, IPV6_COST, MIN_MTU
@@ -60,26 +61,59 @@ def local_endpoints(
     return sorted(found, key=lambda endpoint: (endpoint.is_ipv6, endpoint.host))
 
 
-async def resolve(endpoint: Endpoint) -> list[Endpoint]:
-    """Every address of a host name, in the resolver's order of preference; [] when there is none now. Never raises."""
+class Names:
+    """Addresses of host names. A look-up runs in a daemon thread of its own: a resolver that hangs must not hold up the
+    end of the program, as the event loop's executor would. Remembers the last answer of each name."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, list[str]] = {}
+        self._running: dict[str, asyncio.Future[None]] = {}
+
+    async def look_up(self, endpoints: Iterable[Endpoint], timeout: float = RESOLVE_TIMEOUT) -> None:
+        """Ask for every name among ``endpoints``; returns when all are answered, or after ``timeout`` s."""
+        names = {endpoint.host for endpoint in endpoints if not _is_numeric(endpoint.host)}
+        if names:
+            await asyncio.wait([self._start(name) for name in names], timeout=timeout)
+
+    def addresses(self, endpoint: Endpoint) -> list[Endpoint]:
+        """Every known address of an endpoint, in the resolver's order of preference; [] while there is none."""
+        if _is_numeric(endpoint.host):
+            return [Endpoint(str(ipaddress.ip_address(endpoint.host)), endpoint.port)]
+        return [Endpoint(host, endpoint.port) for host in self._answers.get(endpoint.host, ())]
+
+    def _start(self, name: str) -> asyncio.Future[None]:
+        if name not in self._running:
+            loop = asyncio.get_running_loop()
+            self._running[name] = loop.create_future()
+            threading.Thread(target=self._ask, args=(name, loop), name=f"resolve {name}", daemon=True).start()
+        return self._running[name]
+
+    def _ask(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            answers = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+            hosts = list(dict.fromkeys(str(address[0]) for *_, address in answers))
+        except (OSError, UnicodeError) as error:
+            logger.info("the name %s has no address now: %s", name, error)
+            hosts = []
+        try:
+            loop.call_soon_threadsafe(self._answered, name, hosts)
+        except RuntimeError:
+            pass  # the loop has ended meanwhile
+
+    def _answered(self, name: str, hosts: list[str]) -> None:
+        if hosts:
+            self._answers[name] = hosts
+        future = self._running.pop(name)
+        if not future.done():
+            future.set_result(None)
+
+
+def _is_numeric(host: str) -> bool:
     try:
-        return [Endpoint(str(ipaddress.ip_address(endpoint.host)), endpoint.port)]
+        ipaddress.ip_address(host)
     except ValueError:
-        pass
-    loop = asyncio.get_running_loop()
-    try:
-        answers = await asyncio.wait_for(
-            loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM), RESOLVE_TIMEOUT
-        )
-    except (OSError, UnicodeError, asyncio.TimeoutError) as error:
-        logger.info("%s is not resolved yet: %s", endpoint.host, error or "no answer in time")
-        return []
-    return list(dict.fromkeys(Endpoint(str(address[0]), endpoint.port) for *_, address in answers))
-
-
-async def resolve_all(endpoints: Iterable[Endpoint]) -> list[list[Endpoint]]:
-    """One list per name, in the order given."""
-    return list(await asyncio.gather(*(resolve(endpoint) for endpoint in endpoints)))
+        return False
+    return True
 
 
 class ChangeWatch:

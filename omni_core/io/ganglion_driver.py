@@ -1,0 +1,353 @@
+"""One Ganglion on this machine: the engine, and everything around it that is made, watched and removed again."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from omni_core.config.ganglion import GanglionConfig
+from omni_core.constants import VIP6_PREFIX_LENGTH
+from omni_core.dataplane.userspace import UserspaceDataPlane
+from omni_core.engines.ganglion import GanglionEngine
+from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PeerDown, PeerUp, PingResult, Warned
+from omni_core.engines.status import GanglionStatus
+from omni_core.errors import ConfigError, LocalMisuse, RegistrationRefused, SystemRefused
+from omni_core.io import overlay
+from omni_core.io.admin import AdminServer
+from omni_core.io.clock import UnixClock, monotonic
+from omni_core.io.journal import InterfaceLock, Journal
+from omni_core.io.lifecycle import Driver, in_thread
+from omni_core.io.membership import Membership, load_membership, make_settings
+from omni_core.io.netlink import AnyInterface, Netlink
+from omni_core.io.pump import GanglionPump
+from omni_core.io.tap import Tap
+from omni_core.io.udp import UdpPort
+from omni_core.io.underlay import (
+    RESOLVE_REFRESH,
+    RESOLVE_RETRY,
+    ChangeWatch,
+    Names,
+    local_endpoints,
+    overlay_mtu,
+)
+from omni_core.types import Endpoint, Mac, Vip, parse_mac
+
+logger = logging.getLogger(__name__)
+
+PING_TIMEOUT = 3.0  # s
+WAIT_TIMEOUT = 30.0  # s
+REQUEST_TIMEOUT_MAX = 3600.0  # s; what a client of the admin socket may ask for
+GOODBYE_TIME = 0.2  # s for last words to leave a full socket
+
+
+class GanglionDriver(Driver):
+    """See Driver for the verbs. One object may go through the states any number of times."""
+
+    def __init__(self, config: GanglionConfig, on_event: Callable[[GanglionEvent], None] | None = None) -> None:
+        """``on_event`` is called on the event loop for each event of the engine; it must not block."""
+        super().__init__()
+        self.config = config
+        self._on_event = on_event
+        self._lock: InterfaceLock | None = None
+        self._journal = Journal(config.journal_file)
+        self._membership: Membership | None = None
+        self._clock: UnixClock | None = None
+        self._names = Names()
+        self._udp: UdpPort | None = None
+        self._tap: Tap | None = None
+        self._mtu = 0
+        self._local: list[Endpoint] = []
+        self._admin: AdminServer | None = None
+        self._engine: GanglionEngine | None = None
+        self._pump: GanglionPump | None = None
+        self._watch: ChangeWatch | None = None
+        self._follower: asyncio.Task[None] | None = None
+        self._underlay_changed = asyncio.Event()
+        self._news = asyncio.Event()
+        self._pings: dict[int, asyncio.Future[PingResult]] = {}
+
+    # --- what others ask ----------------------------------------------------------------------------------------
+
+    @property
+    def interface(self) -> str:
+        return self.config.interface
+
+    @property
+    def port(self) -> int:
+        """UDP port on the underlay; 0 while unconfigured."""
+        return self._udp.port if self._udp is not None else 0
+
+    def status(self) -> GanglionStatus:
+        """Raises LocalMisuse while unconfigured."""
+        engine = self._require_engine()
+        status = engine.status(monotonic())
+        drops = Counter(status.drops)
+        for counters in (self._udp and self._udp.drops, self._pump and self._pump.drops):
+            if counters:
+                drops.update({reason.name.lower(): n for reason, n in counters.as_dict().items()})
+        return replace(status, drops=dict(drops))
+
+    async def ping(self, address: Vip | Mac, timeout: float = PING_TIMEOUT) -> PingResult:
+        """Round trip inside the session with the peer that has the address. Raises LocalMisuse while unconfigured."""
+        engine = self._require_engine()
+        token = engine.ping(address, monotonic(), timeout)
+        future: asyncio.Future[PingResult] = asyncio.get_running_loop().create_future()
+        self._pings[token] = future
+        try:
+            self._flush()
+            return await future
+        finally:
+            del self._pings[token]
+
+    async def wait_for_peers(self, count: int, timeout: float = WAIT_TIMEOUT) -> int:
+        """Until ``count`` peers are up; returns how many are, fewer only after ``timeout`` s.
+
+        Raises RegistrationRefused as soon as the Nucleus refused this robot, LocalMisuse while unconfigured.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            self._news.clear()
+            status = self._require_engine().status(loop.time())
+            up = sum(peer.state == "up" for peer in status.peers)
+            if up >= count or loop.time() >= end:
+                return up
+            if status.nucleus_state == "refused":
+                raise RegistrationRefused(status.nucleus_reason)
+            try:
+                await asyncio.wait_for(self._news.wait(), end - loop.time())
+            except asyncio.TimeoutError:
+                pass
+
+    # --- steps of the life cycle ----------------------------------------------------------------------------------
+
+    async def _configure(self) -> None:
+        config = self.config
+        self._lock = InterfaceLock(config.run_dir, config.interface)
+        self._membership = await in_thread(lambda: load_membership(config))
+        self._clock = await in_thread(lambda: UnixClock(f"{config.key_file}.clock", monotonic()))
+        await in_thread(self._undo_leftovers)
+        self._udp = UdpPort.open(config.listen_port, config.listen_address)
+        places = [*self._membership.nucleus, *(peer.endpoint for peer in config.static_peers)]
+        await self._names.look_up(places)
+        await in_thread(lambda: self._make_interface(places))
+        self._admin = AdminServer(
+            config.admin_socket,
+            {"status": self._on_status, "ping": self._on_ping, "wait": self._on_wait, "stop": self._on_stop},
+        )
+        await self._admin.open()
+        self._engine = self._make_engine(self._membership, self._clock)
+
+    async def _activate(self) -> None:
+        assert self._engine is not None and self._udp is not None and self._tap is not None
+        try:
+            self._watch = ChangeWatch(self._underlay_changed.set)
+        except OSError as error:
+            raise SystemRefused("network", f"no netlink socket ({error.strerror})", "see ulimit -n") from None
+        self._pump = GanglionPump(self._engine, self._udp, self._tap, self._handle_event, self._fail)
+        self._engine.start(monotonic())
+        self._pump.start()
+        self._follower = asyncio.create_task(self._follow_underlay(), name=f"{self.interface} underlay")
+
+    async def _deactivate(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait([self._follower])
+            self._follower = None
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._pump is not None and self._engine is not None:
+            self._engine.stop(monotonic())
+            self._pump.flush()
+            await self._pump.drain(GOODBYE_TIME)
+            self._pump.stop()
+            self._pump = None
+        self._news.set()
+
+    async def _cleanup(self) -> None:
+        if self._admin is not None:
+            await self._admin.close()
+            self._admin = None
+        if self._engine is not None:
+            self._engine.plane.close()
+            self._engine = None
+        if self._tap is not None:
+            self._tap.close()
+            self._tap = None
+        if self._udp is not None:
+            self._udp.close()
+            self._udp = None
+        if self._journal.steps:
+            await in_thread(self._undo)
+        if self._clock is not None:
+            await in_thread(self._clock.close)
+            self._clock = None
+        if self._membership is not None:
+            self._membership.identity.wipe()
+            self._membership = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _undo_leftovers(self) -> None:
+        if self._journal.load():
+            logger.warning("undoing what an earlier Ganglion left of %s", self.interface)
+            self._undo()
+
+    def _undo(self) -> None:
+        with Netlink() as netlink:
+            overlay.undo(self._journal, netlink)
+
+    def _make_interface(self, places: list[Endpoint]) -> None:
+        config, membership = self.config, self._membership
+        assert membership is not None and self._udp is not None
+        addresses: list[AnyInterface] = [
+            ipaddress.IPv6Interface((membership.identity.vip6, VIP6_PREFIX_LENGTH)),
+        ]
+        if config.vip4 is not None:
+            addresses.insert(0, config.vip4)
+        with Netlink() as netlink:
+            known = [address for place in places for address in self._names.addresses(place)]
+            self._mtu = config.mtu or overlay_mtu(known, netlink)
+            plan = overlay.OverlayPlan(
+                name=config.interface,
+                mac=membership.identity.mac,
+                mtu=self._mtu,
+                addresses=tuple(addresses),
+                bridge=config.bridge,
+                mtu_fixed=bool(config.mtu),
+            )
+            self._tap = overlay.create(plan, self._journal, netlink)
+        self._local = self._enumerate()
+
+    def _make_engine(self, membership: Membership, clock: UnixClock) -> GanglionEngine:
+        plane = UserspaceDataPlane(
+            membership.identity.mac, ageing=self.config.fdb_ageing, max_per_peer=self.config.fdb_max_per_peer
+        )
+        settings = make_settings(self.config, membership, self._names, self._mtu, self._local)
+        return GanglionEngine(settings, membership.identity, plane, random=os.urandom, unix_ns=clock)
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    def _require_engine(self) -> GanglionEngine:
+        if self._engine is None:
+            raise LocalMisuse(f"the Ganglion of {self.interface} is not configured")
+        return self._engine
+
+    def _flush(self) -> None:
+        if self._pump is not None:
+            self._pump.flush()
+        elif self._engine is not None:
+            for event in self._engine.take_events():
+                self._handle_event(event)
+
+    def _handle_event(self, event: GanglionEvent) -> None:
+        if isinstance(event, PingResult):
+            future = self._pings.get(event.token)
+            if future is not None and not future.done():
+                future.set_result(event)
+        elif isinstance(event, (PeerUp, PeerDown)):
+            logger.info("%s", event.text)
+            self._news.set()
+        elif isinstance(event, NucleusChanged):
+            logger.log(logging.INFO if event.state == "registered" else logging.WARNING, "%s", event.text)
+            self._news.set()
+        elif isinstance(event, Warned):
+            logger.warning("%s", event.text)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    async def _follow_underlay(self) -> None:
+        """Keep the engine told of our addresses and those of the names; look again after a change, or now and then."""
+        while True:
+            self._underlay_changed.clear()
+            try:
+                await self._tell_engine()
+                await in_thread(self._extend_clock)
+            except SystemRefused as error:
+                logger.warning("the underlay could not be read: %s", error)
+            unresolved = any(not self._names.addresses(endpoint) for endpoint in self._named())
+            try:
+                await asyncio.wait_for(self._underlay_changed.wait(), RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
+            except asyncio.TimeoutError:
+                pass
+
+    async def _tell_engine(self) -> None:
+        engine, membership = self._require_engine(), self._membership
+        assert membership is not None
+        self._local = await in_thread(self._enumerate)
+        engine.set_local_endpoints(self._local, monotonic())
+        self._flush()
+        await self._names.look_up(self._named())
+        nucleus = [address for endpoint in membership.nucleus for address in self._names.addresses(endpoint)]
+        if nucleus:
+            engine.set_nucleus_endpoints(nucleus, monotonic())
+        self._flush()
+
+    def _extend_clock(self) -> None:
+        assert self._clock is not None
+        self._clock.extend(monotonic())
+
+    def _named(self) -> list[Endpoint]:
+        assert self._membership is not None
+        return [*self._membership.nucleus, *(peer.endpoint for peer in self.config.static_peers)]
+
+    def _enumerate(self) -> list[Endpoint]:
+        assert self._udp is not None
+        with Netlink() as netlink:
+            inside = overlay.overlay_indices(self.interface, netlink)
+            return local_endpoints(self._udp.port, inside, self._udp.families, netlink, self.config.listen_address)
+
+    # --- admin socket ---------------------------------------------------------------------------------------------
+
+    async def _on_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "lifecycle": self.state.value,
+            "interface": self.interface,
+            "port": self.port,
+            "pid": os.getpid(),
+            **self.status().as_dict(),
+        }
+
+    async def _on_ping(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        result = await self.ping(_address(request.get("address")), _seconds(request, "timeout", PING_TIMEOUT))
+        return {"rtt_s": result.rtt, "text": result.text}
+
+    async def _on_wait(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        count = request.get("peers")
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ConfigError("peers", "is not a number of peers", "give 1 or more")
+        up = await self.wait_for_peers(count, _seconds(request, "timeout", WAIT_TIMEOUT))
+        return {"peers": up, "reached": up >= count}
+
+    async def _on_stop(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.request_stop()
+        return {"pid": os.getpid()}
+
+
+def _address(value: object) -> Vip | Mac:
+    text = value if isinstance(value, str) else ""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    try:
+        return parse_mac(text)
+    except ValueError:
+        raise ConfigError(
+            "address", f"{text!r} is neither a VIP nor a MAC address", "give one that `omni peers` shows"
+        ) from None
+
+
+def _seconds(request: Mapping[str, Any], key: str, default: float) -> float:
+    value = request.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= REQUEST_TIMEOUT_MAX:
+        raise ConfigError(key, "is not a time in seconds", f"give 0 to {REQUEST_TIMEOUT_MAX:g}")
+    return float(value)

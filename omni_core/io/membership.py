@@ -1,0 +1,100 @@
+"""From a checked configuration to what an engine needs: the files it names are read here, and nothing else is.
+
+Blocking (files, and 0.1 s of key stretching): call from a worker thread.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from omni_core.config.ganglion import GanglionConfig
+from omni_core.crypto.identity import Identity
+from omni_core.crypto.kdf import admission_key, cluster_psk
+from omni_core.crypto.token import JoinToken
+from omni_core.engines.settings import GanglionSettings, StaticMacSettings, StaticPeerSettings
+from omni_core.errors import ConfigError
+from omni_core.io.keyfile import load_or_create_identity, load_secret
+from omni_core.io.underlay import Names
+from omni_core.types import Endpoint, PublicKey, is_name
+
+NAME_MAX = 63  # characters; types.is_name
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Who this robot is, and the cluster it belongs to. Hosts may be DNS names."""
+
+    identity: Identity
+    name: str
+    cluster: str
+    nucleus: tuple[Endpoint, ...]
+    nucleus_key: PublicKey | None
+    psk: bytes | None = field(repr=False)
+    admission_key: bytes | None = field(repr=False)
+
+
+def load_membership(config: GanglionConfig) -> Membership:
+    """Reads key, token and secret. Raises ConfigError naming the field of the file that is wrong."""
+    cluster, nucleus, nucleus_key = config.cluster, config.nucleus, config.nucleus_key
+    secret: bytes | None = None
+    if config.token_file:
+        token = load_token(config.token_file)
+        cluster, nucleus, nucleus_key, secret = token.cluster, token.nucleus, token.nucleus_key, token.secret
+    if config.secret_file:
+        if secret is not None:
+            raise ConfigError(
+                "secret_file",
+                "is given although the token carries a secret",
+                "remove secret_file, or the token's secret",
+            )
+        secret = load_secret(config.secret_file, "secret_file").encode()
+    return Membership(
+        identity=load_or_create_identity(config.key_file),
+        name=config.name or host_name(),
+        cluster=cluster,
+        nucleus=nucleus,
+        nucleus_key=nucleus_key,
+        psk=cluster_psk(secret, cluster) if secret else None,
+        admission_key=admission_key(secret, cluster) if secret else None,
+    )
+
+
+def load_token(path: str, field: str = "token_file") -> JoinToken:
+    """Raises ConfigError naming ``field``."""
+    text = load_secret(path, field)
+    try:
+        return JoinToken.parse(text)
+    except ConfigError as error:
+        raise ConfigError(field, f"{path}: {error.problem}", error.fix) from None
+
+
+def host_name() -> str:
+    """This machine's name, made to fit the rule for names of robots."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:NAME_MAX]
+    return name if is_name(name) else "robot"
+
+
+def make_settings(
+    config: GanglionConfig, membership: Membership, names: Names, mtu: int, local: Sequence[Endpoint]
+) -> GanglionSettings:
+    """What is resolved so far; the driver tells the engine when more is."""
+    return GanglionSettings(
+        cluster=membership.cluster,
+        name=membership.name,
+        vip4=config.vip4,
+        nucleus_key=membership.nucleus_key,
+        nucleus_endpoints=tuple(a for endpoint in membership.nucleus for a in names.addresses(endpoint)),
+        psk=membership.psk,
+        admission_key=membership.admission_key,
+        static_peers=tuple(
+            StaticPeerSettings(peer.public_key, tuple(names.addresses(peer.endpoint))) for peer in config.static_peers
+        ),
+        static_macs=tuple(StaticMacSettings(entry.mac, entry.public_key, entry.vlan) for entry in config.static_macs),
+        allowed_keys=frozenset(config.allowed_keys) if config.admit == "allow_list" else None,
+        local_endpoints=tuple(local),
+        mesh_limit=config.mesh_limit,
+        interface_mtu=mtu,
+    )

@@ -1,0 +1,123 @@
+"""One Nucleus on this machine: the engine, its sockets and its admin socket."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from omni_core.config.nucleus import NucleusConfig
+from omni_core.crypto.identity import Identity
+from omni_core.crypto.kdf import admission_key
+from omni_core.engines.nucleus import NucleusEngine
+from omni_core.engines.nucleus_status import NucleusStatus
+from omni_core.errors import LocalMisuse
+from omni_core.io.admin import AdminServer
+from omni_core.io.clock import UnixClock, monotonic
+from omni_core.io.keyfile import load_or_create_identity, load_secret
+from omni_core.io.lifecycle import Driver, in_thread
+from omni_core.io.pump import NucleusPump
+from omni_core.io.udp import UdpPort
+from omni_core.signaling.admission import ClusterPolicy
+
+
+class NucleusDriver(Driver):
+    """See Driver for the verbs. What a Nucleus knows is gone after ``deactivate``: edges register again."""
+
+    def __init__(self, config: NucleusConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._identity: Identity | None = None
+        self._policies: list[ClusterPolicy] = []
+        self._clock: UnixClock | None = None
+        self._udp: UdpPort | None = None
+        self._admin: AdminServer | None = None
+        self._engine: NucleusEngine | None = None
+        self._pump: NucleusPump | None = None
+
+    @property
+    def port(self) -> int:
+        """UDP port; 0 while unconfigured."""
+        return self._udp.port if self._udp is not None else 0
+
+    @property
+    def public_key(self) -> bytes:
+        """Raises LocalMisuse while unconfigured."""
+        if self._identity is None:
+            raise LocalMisuse("the Nucleus is not configured")
+        return self._identity.public_key
+
+    def status(self) -> NucleusStatus:
+        """Raises LocalMisuse while unconfigured."""
+        if self._engine is None or self._udp is None:
+            raise LocalMisuse("the Nucleus is not configured")
+        status = self._engine.status(monotonic())
+        drops = Counter(status.drops)
+        drops.update({reason.name.lower(): n for reason, n in self._udp.drops.as_dict().items()})
+        return replace(status, drops=dict(drops))
+
+    async def _configure(self) -> None:
+        config = self.config
+        await in_thread(self._load)
+        self._udp = UdpPort.open(config.listen_port, config.listen_address)
+        self._admin = AdminServer(config.admin_socket, {"status": self._on_status, "stop": self._on_stop})
+        await self._admin.open()
+        self._engine = self._make_engine()
+
+    async def _activate(self) -> None:
+        assert self._engine is not None and self._udp is not None
+        self._pump = NucleusPump(self._engine, self._udp)
+        self._pump.start()
+
+    async def _deactivate(self) -> None:
+        if self._pump is not None and self._engine is not None:
+            self._pump.stop()
+            self._pump = None
+            self._engine.close(monotonic())
+            self._engine = self._make_engine()
+
+    async def _cleanup(self) -> None:
+        if self._admin is not None:
+            await self._admin.close()
+            self._admin = None
+        if self._engine is not None:
+            self._engine.close(monotonic())
+            self._engine = None
+        if self._udp is not None:
+            self._udp.close()
+            self._udp = None
+        if self._clock is not None:
+            await in_thread(self._clock.close)
+            self._clock = None
+        if self._identity is not None:
+            self._identity.wipe()
+            self._identity = None
+
+    def _load(self) -> None:
+        config = self.config
+        secrets = {entry.cluster: load_secret(entry.path, "secret_files").encode() for entry in config.secret_files}
+        self._policies = [
+            ClusterPolicy(name, admission_key(secrets[name], name) if name in secrets else None)
+            for name in config.clusters
+        ]
+        self._identity = load_or_create_identity(config.key_file)
+        self._clock = UnixClock(f"{config.key_file}.clock", monotonic())
+
+    def _make_engine(self) -> NucleusEngine:
+        assert self._identity is not None and self._clock is not None
+        return NucleusEngine(
+            self._identity,
+            self._policies,
+            random=os.urandom,
+            unix_ns=self._clock,
+            heartbeat_interval=self.config.heartbeat_interval,
+        )
+
+    async def _on_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"lifecycle": self.state.value, "port": self.port, "pid": os.getpid(), **asdict(self.status())}
+
+    async def _on_stop(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.request_stop()
+        return {"pid": os.getpid()}

@@ -1,0 +1,181 @@
+"""Pumps one engine on the running event loop: datagrams and frames in, datagrams, frames and events out, one timer.
+
+It decides nothing. What the engine has to say is fetched after every call of it. While the underlay socket is full no
+frames are read from the TAP, so that the device's own queue fills and TCP slows down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from omni_core.dataplane.port import Datagram
+from omni_core.drops import DropCounters, DropReason
+from omni_core.engines.ganglion import GanglionEngine
+from omni_core.engines.ganglion_events import GanglionEvent
+from omni_core.engines.nucleus import NucleusEngine
+from omni_core.errors import SystemRefused
+from omni_core.io.tap import Tap
+from omni_core.io.udp import UdpPort
+
+FRAMES_PER_WAKEUP = 64  # one GSO super-frame of 64 KiB arrives as 45 frames
+
+
+class _Timed(Protocol):
+    def next_timer(self) -> float | None: ...
+    def handle_timer(self, now: float) -> None: ...
+    def take_datagrams(self) -> Sequence[Datagram]: ...
+
+
+class _Pump:
+    def __init__(self, engine: _Timed, udp: UdpPort) -> None:
+        self._timed = engine
+        self._udp = udp
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+        self._running = False
+        self._drained = asyncio.Event()
+
+    def start(self) -> None:
+        self._running = True
+        self._udp.start(self._on_datagrams, self._on_drained)
+        self.flush()
+
+    def stop(self) -> None:
+        """Idempotent. Flush first when the engine's last words matter."""
+        self._running = False
+        self._udp.stop()
+        self._set_timer(None)
+
+    def flush(self) -> None:
+        """Carry out what the engine decided. To be called after every call of the engine from outside."""
+        self._udp.send(self._timed.take_datagrams())
+        if self._running:
+            self._set_timer(self._timed.next_timer())
+
+    def _on_datagrams(self, datagrams: list[Datagram]) -> None:
+        raise NotImplementedError
+
+    async def drain(self, timeout: float) -> None:
+        """Until a full socket has taken what waits, at most ``timeout`` s."""
+        self._drained.clear()
+        if self._udp.congested:
+            try:
+                await asyncio.wait_for(self._drained.wait(), timeout)
+            except asyncio.TimeoutError:
+                pass
+
+    def _on_drained(self) -> None:
+        """The socket takes datagrams again."""
+        self._drained.set()
+
+    def _set_timer(self, due: float | None) -> None:
+        if due == self._due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = None if due is None else self._loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        # asyncio may call within its clock's resolution before the time; the engine must see its deadline reached.
+        now = max(self._loop.time(), self._due or 0.0)
+        self._timer = self._due = None
+        try:
+            self._timed.handle_timer(now)
+        finally:
+            self.flush()
+
+
+class NucleusPump(_Pump):
+    def __init__(self, engine: NucleusEngine, udp: UdpPort) -> None:
+        super().__init__(engine, udp)
+        self._engine = engine
+
+    def _on_datagrams(self, datagrams: list[Datagram]) -> None:
+        now = self._loop.time()
+        try:
+            for data, source in datagrams:
+                self._engine.receive_datagram(data, source, now)
+        finally:
+            self.flush()
+
+
+class GanglionPump(_Pump):
+    """``on_event`` gets every event of the engine; ``on_fault`` is called once if the interface is taken away."""
+
+    def __init__(
+        self,
+        engine: GanglionEngine,
+        udp: UdpPort,
+        tap: Tap,
+        on_event: Callable[[GanglionEvent], None],
+        on_fault: Callable[[SystemRefused], None],
+    ) -> None:
+        super().__init__(engine, udp)
+        self._engine = engine
+        self._tap = tap
+        self._on_event = on_event
+        self._on_fault = on_fault
+        self._reading = False
+        self.drops = DropCounters()  # what the engine cannot know of
+
+    def start(self) -> None:
+        super().start()
+        self._resume_reading()
+
+    def stop(self) -> None:
+        super().stop()
+        self._pause_reading()
+
+    def flush(self) -> None:
+        super().flush()
+        frames = self._engine.take_frames()
+        if frames:
+            refused = len(frames) - self._tap.write_batch(frames)
+            if refused:
+                self.drops.add(DropReason.PORT_REFUSED, refused)
+        for event in self._engine.take_events():
+            self._on_event(event)
+        if self._udp.congested:
+            self._pause_reading()
+
+    def _on_datagrams(self, datagrams: list[Datagram]) -> None:
+        try:
+            self._engine.receive_datagrams(datagrams, self._loop.time())
+        finally:
+            self.flush()
+
+    def _on_frames(self) -> None:
+        try:
+            frames = self._tap.read_batch(FRAMES_PER_WAKEUP)
+        except OSError as error:
+            self._pause_reading()
+            self._on_fault(
+                SystemRefused(
+                    self._tap.name,
+                    f"the interface was removed by somebody else ({error.strerror})",
+                    "do not delete it while the Ganglion runs; start again",
+                )
+            )
+            return
+        try:
+            self._engine.receive_frames(frames, self._loop.time())
+        finally:
+            self.flush()
+
+    def _on_drained(self) -> None:
+        super()._on_drained()
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self._running and not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._tap.fileno(), self._on_frames)
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._tap.fileno())
