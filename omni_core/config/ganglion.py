@@ -204,12 +204,24 @@ class GanglionConfig:
     status_period: float  # s
 
     @property
+    def admitted_keys(self) -> frozenset[PublicKey] | None:
+        """None: every member of the cluster."""
+        if self.admit == "cluster":
+            return None
+        return frozenset(self.allowed_keys) | {peer.public_key for peer in self.static_peers}
+
+    @property
     def admin_socket(self) -> str:
-        return f"{self.run_dir}/{self.interface}.sock"
+        return admin_socket(self.run_dir, self.interface)
 
     @property
     def journal_file(self) -> str:
         return f"{self.run_dir}/{self.interface}.json"
+
+
+def admin_socket(run_dir: str, interface: str) -> str:
+    """Where the Ganglion of an interface answers `omni status` and the like."""
+    return f"{run_dir}/{interface}.sock"
 
 
 def validate(values: Mapping[str, object]) -> GanglionConfig:

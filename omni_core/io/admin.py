@@ -114,8 +114,9 @@ class AdminServer:
             return _failure("internal error, see the log")
 
 
-def request(path: str, command: str, timeout: float = 5.0, **arguments: object) -> Any:
-    """Ask a running process and return the result. ``timeout`` in s for the whole exchange.
+def request(path: str, command: str, timeout: float = 5.0, /, **arguments: object) -> Any:
+    """Ask a running process and return the result. ``timeout`` in s for each step of the exchange here; a request may
+    have one of its own among the arguments.
 
     Raises SystemRefused when nobody serves ``path``, none answers in time, or the path is not ours to open; OmniError
     (with the server's exit code) when the answer is an error.

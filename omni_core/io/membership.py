@@ -93,7 +93,7 @@ def make_settings(
             StaticPeerSettings(peer.public_key, tuple(names.addresses(peer.endpoint))) for peer in config.static_peers
         ),
         static_macs=tuple(StaticMacSettings(entry.mac, entry.public_key, entry.vlan) for entry in config.static_macs),
-        allowed_keys=frozenset(config.allowed_keys) if config.admit == "allow_list" else None,
+        allowed_keys=config.admitted_keys,
         local_endpoints=tuple(local),
         mesh_limit=config.mesh_limit,
         interface_mtu=mtu,
