@@ -1,4 +1,4 @@
-"""What crypto raises. No exception of noiseprotocol, PyNaCl, cryptography or cbor2 leaves this package."""
+"""What crypto raises. No exception of noiseprotocol, PyNaCl or cryptography leaves this package."""
 
 from __future__ import annotations
 

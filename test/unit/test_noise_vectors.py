@@ -13,6 +13,7 @@ import hmac
 import json
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,8 @@ def test_golden_messages(variant: str) -> None:
 @pytest.mark.parametrize("variant", GOLDEN)
 def test_golden_messages_are_the_oracles(variant: str) -> None:
     psk, *golden = GOLDEN[variant]
-    assert [
-        part.hex() for part in oracle(INITIATOR, INITIATOR_E, RESPONDER, RESPONDER_E, psk, PROLOGUE, PAYLOADS)
-    ] == golden
+    made = oracle((INITIATOR, INITIATOR_E, RESPONDER, RESPONDER_E), psk, PROLOGUE, PAYLOADS)
+    assert [part.hex() for part in made] == golden
 
 
 def test_agrees_with_the_oracle_on_random_handshakes(seed: int) -> None:
@@ -87,7 +87,7 @@ def test_agrees_with_the_oracle_on_random_handshakes(seed: int) -> None:
         private = [rng.randbytes(32) for _ in range(4)]
         psk = rng.randbytes(32) if round_number % 2 else None
         prologue, payloads = rng.randbytes(rng.randrange(80)), (rng.randbytes(rng.randrange(400)), rng.randbytes(196))
-        expected = oracle(*private, psk, prologue, payloads)
+        expected = oracle(private, psk, prologue, payloads)
         initiator = NoiseHandshake.initiator(
             private[0], nacl.bindings.crypto_scalarmult_base(private[2]), prologue, psk, private[1]
         )
@@ -97,7 +97,7 @@ def test_agrees_with_the_oracle_on_random_handshakes(seed: int) -> None:
         message2 = responder.write_message(payloads[1])
         assert initiator.read_message(message2) == payloads[1]
         keys = initiator.split()
-        assert (message1, message2, initiator.handshake_hash, keys.send, keys.receive) == expected
+        assert [message1, message2, initiator.handshake_hash, keys.send, keys.receive] == expected
         assert responder.split() == (keys.receive, keys.send)
 
 
@@ -142,12 +142,12 @@ def test_published_vectors() -> None:
         for number, (payload, message) in enumerate(messages[2:]):
             assert ciphers[number % 2].seal(number // 2, payload, b"") == message
         agreed = oracle(
-            *(bytes.fromhex(vector[k]) for k in ("init_static", "init_ephemeral", "resp_static", "resp_ephemeral")),
+            [bytes.fromhex(vector[k]) for k in ("init_static", "init_ephemeral", "resp_static", "resp_ephemeral")],
             psk,
             bytes.fromhex(vector["init_prologue"]),
             (messages[0][0], messages[1][0]),
         )
-        assert agreed[:2] == (messages[0][1], messages[1][1])
+        assert agreed[:2] == [messages[0][1], messages[1][1]]
 
 
 def both_sides(psk: bytes | None) -> tuple[NoiseHandshake, NoiseHandshake]:
@@ -161,10 +161,12 @@ def both_sides(psk: bytes | None) -> tuple[NoiseHandshake, NoiseHandshake]:
 # --- the oracle: Noise specification, revision 34; both sides at once, as it knows all private keys ---
 
 
-def oracle(
-    s: bytes, e: bytes, rs: bytes, re: bytes, psk: bytes | None, prologue: bytes, payloads: tuple[bytes, bytes]
-) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-    """Private keys of the initiator (s, e) and responder (rs, re) -> messages 1 and 2, h, and Split()'s two keys."""
+def oracle(private: Sequence[bytes], psk: bytes | None, prologue: bytes, payloads: tuple[bytes, bytes]) -> list[bytes]:
+    """``private``: static and ephemeral of the initiator (s, e), then of the responder (rs, re).
+
+    -> messages 1 and 2, h, and Split()'s two keys.
+    """
+    s, e, rs, re = private
     public, dh = nacl.bindings.crypto_scalarmult_base, nacl.bindings.crypto_scalarmult
     state = Symmetric(IK if psk is None else IK_PSK2)
     state.mix_hash(prologue)
@@ -182,7 +184,7 @@ def oracle(
     if psk is not None:
         state.mix_key_and_hash(psk)
     message2 += state.encrypt_and_hash(payloads[1])
-    return message1, message2, state.h, *hkdf(state.ck, b"", 2)
+    return [message1, message2, state.h, *hkdf(state.ck, b"", 2)]
 
 
 class Symmetric:
