@@ -38,8 +38,9 @@ from omni_core.engines.status import GanglionStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.handshake import Profile
 from omni_core.session.sessions import Sessions
-from omni_core.signaling.client import (
-    NucleusClient,
+from omni_core.signaling.client import NucleusClient
+from omni_core.signaling.client_events import (
+    ClientEvent,
     NucleusLost,
     PeerJoined,
     PeerLeft,
@@ -307,7 +308,7 @@ class GanglionEngine:
     def set_nucleus_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """The Nucleus's name resolved to these addresses."""
         if self.nucleus is not None:
-            self.nucleus.set_endpoints(endpoints, now)
+            self.nucleus.set_nucleus_endpoints(endpoints, now)
             self._pump(now)
 
     # --- routing between the parts --------------------------------------------------------------------------------
@@ -320,6 +321,8 @@ class GanglionEngine:
             self._handle_plane_events(now)
             if nucleus is None:
                 break
+            if nucleus.cluster_size != self.peering.cluster_size:
+                self.peering.cluster_changed(nucleus.cluster_size, now)
             events = nucleus.take_events()
             for event in events:
                 self._on_nucleus(event, now)
@@ -352,6 +355,7 @@ class GanglionEngine:
                 self.resolver.no_session(peer, event.frame, now)
         elif isinstance(event, Confirmed):
             self.sessions.confirm(event.receive_id, now)
+            self._handle_session_events(now)  # before the next event: its answer needs the session
         elif isinstance(event, EndpointMoved):
             self.peering.moved(event.receive_id, event.source)
         elif isinstance(event, ControlFrame):
@@ -391,14 +395,12 @@ class GanglionEngine:
             if ping is not None and ping.sent is not None:
                 self._end_ping(message.token, now - ping.sent, "")
         elif message.kind is ControlKind.GOODBYE:
-            peer.lost = True  # and not connected again before it is back, or somebody here wants it
-            self.peering.forget(peer, now, f"{peer.label} said goodbye")
+            self.peering.said_goodbye(peer, now)
 
-    def _on_nucleus(self, event: object, now: float) -> None:
+    def _on_nucleus(self, event: ClientEvent, now: float) -> None:
         if isinstance(event, Registered):
             self.nucleus_reason = ""
             self.observed = event.observed
-            self.peering.cluster_changed(event.cluster_size, now)
             self._events.append(NucleusChanged("registered", f"registered with the Nucleus, seen as {event.observed}"))
         elif isinstance(event, Refused):
             self.nucleus_reason = event.reason

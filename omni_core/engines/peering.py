@@ -181,6 +181,13 @@ class Peering:
             self._remove(peer, now)
         self._update_flood()
 
+    def said_goodbye(self, peer: Peer, now: float) -> None:
+        """It stopped. It will connect to us when it is back; in case it cannot, a kept peer is tried again, later."""
+        peer.lost = True
+        self.forget(peer, now, f"{peer.label} said goodbye")
+        if self.keeps(peer):
+            self._reconnects.set(peer.id, now + RECONNECT_MAX)
+
     def _add(self, public_key: PublicKey) -> Peer:
         peer = self._book.get(public_key)
         if peer is None:
