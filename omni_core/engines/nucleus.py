@@ -1,0 +1,328 @@
+"""The Nucleus: who is in a cluster, and where. Sans-IO; it never carries data frames.
+
+Edges reach it through Noise sessions (session/sessions.py) and speak the messages of signaling/messages.py in them.
+What it knows is in a Store; what it holds besides is one _Party per key with a session. Requests are answered
+idempotently, for edges repeat them. Nothing is sent in answer to a packet that is not part of an authentic session.
+
+Changes are told twice: pushed to the edges of a mesh at once (PUSH_INTERVAL), and again in the answer to a heartbeat
+that says it has not seen them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from omni_core.constants import (
+    EDGE_REQUEST_BURST,
+    EDGE_REQUESTS_PER_SECOND,
+    HEARTBEAT_INTERVAL,
+    HEARTBEATS_MISSED,
+    PUSH_INTERVAL,
+    RECENT_PEERS,
+    UNREGISTERED_MAX,
+)
+from omni_core.crypto.identity import Identity, key_text
+from omni_core.drops import DropReason
+from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
+from omni_core.errors import RemoteViolation
+from omni_core.session.events import SessionCreated, SessionRetired, SessionUsable
+from omni_core.session.handshake import Profile
+from omni_core.session.limits import TokenBucket
+from omni_core.session.sessions import Sessions
+from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken, edge_from_register, short_key
+from omni_core.signaling.codec import decode_message, encode_message
+from omni_core.signaling.edge import Edge
+from omni_core.signaling.endpoints import observed_endpoint, unpack_endpoint
+from omni_core.signaling.link import SignalingLink
+from omni_core.signaling.messages import (
+    DELTA_ROOM,
+    NO_DELTA,
+    REASON_MAX,
+    ConnectHint,
+    Heartbeat,
+    HeartbeatAck,
+    Message,
+    PeerInfo,
+    QueryPeer,
+    Register,
+    RegisterAck,
+    Status,
+)
+from omni_core.signaling.store import MemoryStore, Store
+from omni_core.types import Endpoint, PublicKey, RandomBytes
+from omni_core.wire.control import ControlType, decode_signaling
+
+_NO_REQUEST = 0  # in an answer that nobody asked for
+
+
+class _Party:
+    """A key with at least one session. Registered or not: that is in the store."""
+
+    __slots__ = ("bucket", "endpoint", "links", "sending", "told")
+
+    def __init__(self, now: float) -> None:
+        self.links = 0
+        self.sending: SignalingLink | None = None  # the newest that the edge has confirmed
+        self.endpoint: Endpoint | None = None  # where its newest authentic packet came from
+        self.told = 0  # last change number sent to it
+        self.bucket = TokenBucket(EDGE_REQUESTS_PER_SECOND, EDGE_REQUEST_BURST, now)
+
+
+class NucleusEngine:
+    def __init__(
+        self,
+        identity: Identity,
+        clusters: Iterable[ClusterPolicy],
+        *,
+        random: RandomBytes,
+        unix_ns: Callable[[float], int],
+        store: Store | None = None,
+        heartbeat_interval: float = HEARTBEAT_INTERVAL,
+    ) -> None:
+        """``store`` None: in memory, for this process only."""
+        self._identity = identity
+        self._policies = {policy.name: policy for policy in clusters}
+        self._store = store or MemoryStore(int.from_bytes(random(8), "little") or 1)
+        self._interval = heartbeat_interval
+        self._sessions = Sessions(identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns)
+        self.drops = self._sessions.drops  # one set of counters
+        self._links: dict[int, SignalingLink] = {}  # by the session id on what we receive
+        self._parties: dict[PublicKey, _Party] = {}
+        self._pushes: dict[str, float] = {}  # cluster -> when; PUSH_INTERVAL is one for all, so insertion is time order
+        self._datagrams: list[tuple[bytes, Endpoint]] = []
+        self._status = {p.name: ClusterStatus(p.name, p.admission_key is None) for p in self._policies.values()}
+
+    # --- pump -----------------------------------------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, remote: tuple[str, int], now: float) -> None:
+        """One UDP payload. Never raises on bytes from the network: counted in ``drops``."""
+        source = remote if isinstance(remote, Endpoint) else Endpoint(*remote)
+        kind = data[0] if data else 0
+        if kind == ControlType.SIGNALING:
+            try:
+                self._receive_signaling(data, source, now)
+            except RemoteViolation as violation:
+                self.drops.add(violation.reason)
+        else:
+            self._sessions.receive(data, source, now)
+            self._follow_sessions(now)
+
+    def next_timer(self) -> float | None:
+        times = (self._sessions.next_timer(), self._store.next_expiry(), next(iter(self._pushes.values()), None))
+        return min((t for t in times if t is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        self._sessions.handle_timer(now)
+        self._follow_sessions(now)
+        for edge in self._store.expire(now):
+            self._status[edge.cluster].departures += 1
+            self._changed(edge.cluster, now)
+        for cluster in [name for name, when in self._pushes.items() if when <= now]:
+            del self._pushes[cluster]
+            self._push(cluster)
+
+    def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
+        datagrams = self._sessions.take_datagrams() + self._datagrams
+        self._datagrams = []
+        return datagrams
+
+    def close(self, now: float) -> None:
+        """Wipe all keys. Idempotent. Edges notice by missed answers."""
+        self._sessions.close(now)
+        self._follow_sessions(now)
+
+    def status(self, now: float) -> NucleusStatus:
+        for name, status in self._status.items():
+            status.edges, status.change = self._store.size(name), self._store.head(name)
+        return NucleusStatus(
+            key_text(self._identity.public_key),
+            f"{self._store.epoch:016x}",
+            len(self._links),
+            list(self._status.values()),
+            {reason.name.lower(): n for reason, n in self.drops.as_dict().items()},
+        )
+
+    # --- sessions -------------------------------------------------------------------------------------------------
+
+    def _admit(self, remote: PublicKey, body: bytes, source: Endpoint) -> bytes | None:
+        """Anyone who knows our key gets a session; the cluster's secret is asked for in REGISTER."""
+        strangers = len(self._parties) - len(self._store)
+        return None if strangers >= UNREGISTERED_MAX and remote not in self._parties else b""
+
+    def _follow_sessions(self, now: float) -> None:
+        for event in self._sessions.take_events():
+            if isinstance(event, SessionCreated):
+                party = self._parties.get(event.remote)
+                if party is None:
+                    party = self._parties[event.remote] = _Party(now)
+                party.links += 1
+                self._links[event.keypair.receive_id] = SignalingLink(event.keypair)
+            elif isinstance(event, SessionUsable):
+                self._parties[event.remote].sending = self._links[event.receive_id]
+            elif isinstance(event, SessionRetired):
+                self._drop_link(event)
+
+    def _drop_link(self, event: SessionRetired) -> None:
+        link, party = self._links.pop(event.receive_id), self._parties[event.remote]
+        link.wipe()
+        party.links -= 1
+        if party.sending is link:
+            party.sending = None
+        if not party.links:
+            del self._parties[event.remote]
+
+    def _receive_signaling(self, data: bytes, source: Endpoint, now: float) -> None:
+        packet = decode_signaling(data)
+        link = self._links.get(packet.session_id)
+        if link is None:
+            raise RemoteViolation(DropReason.UNKNOWN_SESSION)
+        body = link.open(packet)
+        party = self._parties[link.remote]
+        if party.sending is not link:
+            self._sessions.confirm(link.receive_id, now)
+            self._follow_sessions(now)
+        if not party.bucket.take(now):
+            raise RemoteViolation(DropReason.RATE_LIMITED)
+        message = decode_message(body)
+        if party.sending is link and packet.counter == link.newest:
+            party.endpoint = source
+        if isinstance(message, Register):
+            self._on_register(message, party, link, source, now)
+        elif isinstance(message, Heartbeat):
+            self._on_heartbeat(message, party, link, source, now)
+        elif isinstance(message, QueryPeer):
+            self._on_query(message, link, source)
+        else:
+            raise RemoteViolation(DropReason.SIGNALING_MALFORMED, "an answer to a Nucleus")
+
+    def _answer(self, message: Message, link: SignalingLink, destination: Endpoint) -> None:
+        """On the link that the request came on: the asker has that one, whatever became of others."""
+        self._datagrams.append((link.seal(encode_message(message)), destination))
+
+    # --- messages -------------------------------------------------------------------------------------------------
+
+    def _on_register(
+        self, register: Register, party: _Party, link: SignalingLink, source: Endpoint, now: float
+    ) -> None:
+        observed = observed_endpoint(source)
+        try:
+            edge = edge_from_register(register, link.remote, link.handshake_hash, observed, self._policies, self._store)
+            self._put(edge, now)
+        except Refused as refused:
+            self.drops.add(refused.reason)
+            if register.cluster in self._status:
+                self._status[register.cluster].refusals += 1
+            reason = _clipped(str(refused))
+            self._answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), link, source)
+            return
+        store = self._store
+        since = register.seen if register.epoch == store.epoch else store.before(edge.cluster, now - RECENT_PEERS)
+        delta = store.delta(edge.cluster, since, DELTA_ROOM)
+        party.told = delta.until
+        interval_ms = round(self._interval * 1000)
+        self._answer(
+            RegisterAck(register.request, Status.OK, "", observed, store.epoch, interval_ms, delta), link, source
+        )
+
+    def _put(self, edge: Edge, now: float) -> None:
+        """Raises Refused."""
+        known, deadline = self._store.get(edge.key), now + HEARTBEATS_MISSED * self._interval
+        if known is not None and known.record == edge.record:
+            self._alive(known, edge.observed, edge.local, now)
+            return
+        conflict = self._store.put(edge, deadline, now)
+        if conflict is not None:
+            raise address_taken(edge, *conflict)
+        if known is not None and known.cluster != edge.cluster:
+            self._status[known.cluster].leaves += 1
+            self._changed(known.cluster, now)
+        self._status[edge.cluster].joins += 1
+        self._changed(edge.cluster, now)
+
+    def _on_heartbeat(
+        self, heartbeat: Heartbeat, party: _Party, link: SignalingLink, source: Endpoint, now: float
+    ) -> None:
+        store, edge = self._store, self._store.get(link.remote)
+        if heartbeat.leave:
+            self._leave(edge, heartbeat, link, now)
+            return
+        observed = observed_endpoint(source)
+        if edge is None or heartbeat.epoch != store.epoch:
+            self.drops.add(DropReason.NOT_REGISTERED)
+            status, reason, delta = Status.NOT_REGISTERED, "this Nucleus does not know the edge; register", NO_DELTA
+        elif heartbeat.version < edge.version:
+            self.drops.add(DropReason.STALE_RECORD)
+            status, delta = Status.STALE_RECORD, NO_DELTA
+            reason = (
+                f"key {short_key(edge.key)} was registered again from {unpack_endpoint(edge.observed)}; if that is "
+                "another robot, its key file is a copy: make a new key for one of them with `omni keygen`"
+            )
+        else:
+            if party.sending is link and party.endpoint == source:
+                self._alive(edge, observed, heartbeat.local, now)
+            status, reason = Status.OK, ""
+            delta = store.delta(edge.cluster, heartbeat.seen, DELTA_ROOM)
+            party.told = delta.until
+        ack = HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta)
+        self._answer(ack, link, source)
+
+    def _leave(self, edge: Edge | None, heartbeat: Heartbeat, link: SignalingLink, now: float) -> None:
+        """The edge's sessions go with it: what the network still holds of its packets can not bring it back."""
+        if edge is not None:
+            if heartbeat.version < edge.version:
+                raise RemoteViolation(DropReason.STALE_RECORD)
+            self._store.remove(edge.key)
+            self._status[edge.cluster].leaves += 1
+            self._changed(edge.cluster, now)
+        self._sessions.forget(link.remote, now)
+        self._follow_sessions(now)
+
+    def _on_query(self, query: QueryPeer, link: SignalingLink, source: Endpoint) -> None:
+        asker = self._store.get(link.remote)
+        if asker is None:
+            self.drops.add(DropReason.NOT_REGISTERED)
+            self._answer(PeerInfo(query.request, Status.NOT_REGISTERED, query.address, None), link, source)
+            return
+        found = self._store.find(asker.cluster, query.address)
+        if found is None:
+            self._answer(PeerInfo(query.request, Status.NOT_FOUND, query.address, None), link, source)
+            return
+        self._answer(PeerInfo(query.request, Status.OK, query.address, found.entry()), link, source)
+        other = self._parties.get(found.key)
+        if other and other.sending and other.endpoint and found is not asker:
+            self._answer(ConnectHint(asker.entry()), other.sending, other.endpoint)
+
+    # --- changes --------------------------------------------------------------------------------------------------
+
+    def _alive(self, edge: Edge, observed: bytes, local: tuple[bytes, ...], now: float) -> None:
+        self._store.touch(edge, now + HEARTBEATS_MISSED * self._interval)
+        if edge.observed != observed or edge.local != local:
+            self._store.move(edge, observed, local, now)
+            self._status[edge.cluster].moves += 1
+            self._changed(edge.cluster, now)
+
+    def _changed(self, cluster: str, now: float) -> None:
+        if self._store.is_mesh(cluster):
+            self._pushes.setdefault(cluster, now + PUSH_INTERVAL)
+
+    def _push(self, cluster: str) -> None:
+        """Tell every edge of a mesh what it was not told yet. Edges that were told alike get the same bytes."""
+        store = self._store
+        if not store.is_mesh(cluster):
+            return
+        head = store.head(cluster)
+        bodies: dict[int, tuple[int, bytes]] = {}  # told -> (told then, message)
+        for edge in store.live(cluster):
+            party = self._parties.get(edge.key)
+            if party is None or party.sending is None or party.endpoint is None or party.told >= head:
+                continue
+            if party.told not in bodies:
+                delta = store.delta(cluster, party.told, DELTA_ROOM)
+                ack = HeartbeatAck(_NO_REQUEST, Status.OK, "", None, store.epoch, delta)
+                bodies[party.told] = delta.until, encode_message(ack)
+            party.told, body = bodies[party.told]
+            self._datagrams.append((party.sending.seal(body), party.endpoint))
+
+
+def _clipped(sentence: str) -> str:
+    return sentence.encode()[:REASON_MAX].decode(errors="ignore")

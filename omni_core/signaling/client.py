@@ -1,0 +1,418 @@
+"""An edge's side of the Nucleus: registers, keeps the registration alive, hears of peers, asks for them. Sans-IO.
+
+    idle --start--> connecting --REGISTER_ACK--> registered
+                     ^   \\--refusal--> refused --REFUSED_RETRY--> REGISTER again
+                     \\------ answers missed, session lost, Nucleus restarted
+
+The owner runs the Sessions, hands over the events of the Nucleus's key and the signaling packets, and drains both
+queues. A dead Nucleus disturbs nothing else: the client reports it once and goes on trying, with jitter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from omni_core.constants import (
+    HEARTBEAT_INTERVAL,
+    LOCAL_ENDPOINTS_MAX,
+    NAT_KEEPALIVE,
+    NUCLEUS_LOST_AFTER,
+    RECONNECT_JITTER,
+    REFUSED_RETRY,
+    REQUEST_ATTEMPTS,
+)
+from omni_core.crypto.identity import Identity
+from omni_core.crypto.kdf import admission_proof
+from omni_core.drops import DropCounters, DropReason
+from omni_core.errors import RemoteViolation
+from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
+from omni_core.session.handshake import Profile
+from omni_core.session.sessions import Sessions
+from omni_core.signaling.book import PeerBook
+from omni_core.signaling.client_events import (
+    ClientEvent,
+    NucleusLost,
+    PeerJoined,
+    PeerLeft,
+    Punch,
+    Refused,
+    Registered,
+)
+from omni_core.signaling.codec import decode_message, encode_message
+from omni_core.signaling.cursor import ChangeCursor
+from omni_core.signaling.endpoints import PackedEndpoint, pack_endpoint, unpack_endpoint
+from omni_core.signaling.link import SignalingLink
+from omni_core.signaling.messages import (
+    ConnectHint,
+    Delta,
+    Heartbeat,
+    HeartbeatAck,
+    Message,
+    PeerInfo,
+    Register,
+    RegisterAck,
+    Status,
+)
+from omni_core.signaling.queries import Queries
+from omni_core.signaling.requests import Requests
+from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
+from omni_core.wire.control import decode_signaling
+
+_PROFILE = Profile("nucleus")
+_PAUSE_SPREAD = 0.2  # of the pause between heartbeats
+_PAUSE_MIN = 1.0  # s, whatever a Nucleus asks for
+_LEAVE_COPIES = 2  # nobody waits for an answer to it, and a lost one holds the VIP for HEARTBEATS_MISSED intervals
+
+
+class _State(Enum):
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    REGISTERED = "registered"
+    REFUSED = "refused"
+
+
+class _Subject(Enum):
+    REGISTER = "register"
+    HEARTBEAT = "heartbeat"
+
+
+class NucleusClient:
+    def __init__(
+        self,
+        identity: Identity,
+        cluster: str,
+        nucleus: PublicKey,
+        endpoints: Sequence[Endpoint],
+        record: bytes,
+        admission_key: bytes | None,
+        local_endpoints: Sequence[Endpoint],
+        *,
+        sessions: Sessions,
+        random: RandomBytes,
+    ) -> None:
+        """``record``: our signed peer record for ``cluster``. ``local_endpoints``: IP addresses; LOCAL_ENDPOINTS_MAX of
+        them are told. ``sessions``: shared with the owner; this client connects and forgets ``nucleus`` in it.
+        """
+        self.drops = DropCounters()
+        self.nucleus = nucleus
+        self.observed: Endpoint | None = None  # where the Nucleus saw us last
+        self.cluster_size = 0
+        self._key = identity.public_key
+        self._cluster = cluster
+        self._endpoints = list(endpoints)
+        self._record = record
+        self._admission_key = admission_key
+        self._local = _packed(local_endpoints)
+        self._sessions = sessions
+        self._random = random
+        self._book = PeerBook(record, self.drops)
+        self._links: dict[int, SignalingLink] = {}
+        self._sending: SignalingLink | None = None
+        self._state = _State.IDLE
+        self._vital: Requests[_Subject] = Requests(self._fraction)  # at most one is open: REGISTER or HEARTBEAT
+        self._queries = Queries(self._book, self.drops, self._fraction)
+        self._cursor = ChangeCursor()
+        self._interval = HEARTBEAT_INTERVAL
+        self._heartbeat_at: float | None = None
+        self._retry_at: float | None = None  # connect, or register again
+        self._lost_at: float | None = None  # tell the owner that nobody answers
+        self._told_lost = False
+        self._told_refusal = ""
+        self._datagrams: list[tuple[bytes, Endpoint]] = []
+        self._events: list[ClientEvent] = []
+
+    # --- what the owner wants -------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """``idle``, ``connecting``, ``registered`` or ``refused``."""
+        return self._state.value
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the Nucleus was last heard."""
+        return self._sessions.endpoint(self.nucleus)
+
+    def start(self, now: float) -> None:
+        """Idempotent."""
+        if self._state is _State.IDLE:
+            self._state = _State.CONNECTING
+            self._told_lost, self._told_refusal = False, ""
+            self._connect(now)
+
+    def stop(self, now: float) -> None:
+        """Say goodbye and forget the Nucleus; send what ``take_datagrams`` has afterwards. Idempotent."""
+        if self._state is _State.IDLE:
+            return
+        for _ in range(_LEAVE_COPIES):
+            self._send(Heartbeat(0, self._cursor.epoch, self._cursor.seen, self._book.own.version, (), leave=True))
+        self._disconnect(now)
+        self._state = _State.IDLE
+        self._retry_at = self._lost_at = None
+        self._queries.clear()
+        self._cursor.restart(0, 0)
+
+    def set_local_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """Our addresses changed. Call it with the same when only our path did: the Nucleus sees the new source."""
+        self._local = _packed(endpoints)
+        if self._state is _State.REGISTERED:
+            self._vital.clear()
+            self._sync(now)
+
+    def set_nucleus_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The Nucleus's host name leads elsewhere now."""
+        self._endpoints = list(endpoints)
+        if self._state is _State.CONNECTING and self._retry_at is None:
+            self._sessions.connect(self.nucleus, self._endpoints, now, profile=_PROFILE)
+
+    def query(self, address: Vip | Mac | PublicKey, now: float) -> None:
+        """QueryAnswered follows, at once when "no such peer" is still fresh, else within about QUEUE_TIME."""
+        self._queries.ask(address if isinstance(address, bytes) else address.packed, now)
+        self._follow_queries()
+
+    # --- pump -----------------------------------------------------------------------------------------------------
+
+    def on_session_event(self, event: SessionEvent, now: float) -> None:
+        """An event of the Sessions whose ``remote`` is ``nucleus``."""
+        if isinstance(event, SessionRetired):
+            link = self._links.pop(event.receive_id, None)
+            if link is not None:
+                link.wipe()
+                self._sending = None if self._sending is link else self._sending
+        elif self._state is _State.IDLE:
+            return
+        elif isinstance(event, SessionCreated):
+            self._links[event.keypair.receive_id] = link = SignalingLink(event.keypair)
+            if event.usable:
+                self._use(link, now)
+        elif isinstance(event, SessionUsable):
+            self._use(self._links[event.receive_id], now)
+        elif isinstance(event, SessionLost):
+            self._interrupted(f"the session with the Nucleus was lost: {event.reason}", now)
+
+    def receive(self, packet: bytes, source: Endpoint, now: float) -> None:
+        """A packet of type 0x04. Never raises on bytes from the network: counted in ``drops``."""
+        try:
+            self._receive(packet, source, now)
+        except RemoteViolation as violation:
+            self.drops.add(violation.reason)
+
+    def next_timer(self) -> float | None:
+        times = (
+            self._vital.next_timer(), self._queries.next_timer(), self._heartbeat_at, self._retry_at, self._lost_at
+        )  # fmt: skip
+        return min((t for t in times if t is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        for request, again in self._vital.due(now):
+            if again:
+                self._send_vital(request.subject, request.number)
+            else:
+                self._interrupted(f"the Nucleus at {self._places()} stopped answering; is it running?", now)
+        self._queries.handle_timer(now)
+        self._follow_queries()
+        if self._heartbeat_at is not None and self._heartbeat_at <= now:
+            self._sync(now)
+        if self._retry_at is not None and self._retry_at <= now:
+            self._retry_at = None
+            if self._sending:
+                self._register(now)
+            else:
+                self._connect(now)
+        if self._lost_at is not None and self._lost_at <= now:
+            self._tell_lost(
+                f"no answer from a Nucleus at {self._places()} for {NUCLEUS_LOST_AFTER:.0f} s: it is unreachable "
+                "(address, firewall, not running), or nucleus-key is not its key"
+            )
+
+    def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    def take_events(self) -> list[ClientEvent]:
+        events, self._events = self._events, []
+        return events
+
+    # --- connection -----------------------------------------------------------------------------------------------
+
+    def _connect(self, now: float) -> None:
+        if not self._told_lost and self._lost_at is None:
+            self._lost_at = now + NUCLEUS_LOST_AFTER
+        self._sessions.connect(self.nucleus, self._endpoints, now, profile=_PROFILE)
+
+    def _use(self, link: SignalingLink, now: float) -> None:
+        """``link`` sends from now on. The Nucleus takes it for confirmed with the first packet, so send one."""
+        self._sending = link
+        if self._state is _State.REGISTERED:
+            self._sync(now)
+        elif self._retry_at is None:
+            self._register(now)
+
+    def _interrupted(self, reason: str, now: float) -> None:
+        self._disconnect(now)
+        self._state = _State.CONNECTING
+        self._retry_at = now + RECONNECT_JITTER * self._fraction()
+        self._tell_lost(reason)
+
+    def _disconnect(self, now: float) -> None:
+        self._sessions.forget(self.nucleus, now)
+        for link in self._links.values():
+            link.wipe()
+        self._links.clear()
+        self._sending = None
+        self._vital.clear()
+        self._heartbeat_at = None
+
+    def _tell_lost(self, reason: str) -> None:
+        self._lost_at = None
+        if not self._told_lost:
+            self._told_lost = True
+            self._events.append(NucleusLost(reason))
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def _register(self, now: float) -> None:
+        self._vital.clear()
+        self._heartbeat_at = None
+        request = self._vital.open(_Subject.REGISTER, REQUEST_ATTEMPTS, now)
+        self._send_vital(request.subject, request.number)
+
+    def _sync(self, now: float) -> None:
+        """A heartbeat now, unless one is open: its answer brings what is new as well."""
+        self._heartbeat_at = None
+        if self._state is _State.REGISTERED and not self._vital:
+            request = self._vital.open(_Subject.HEARTBEAT, REQUEST_ATTEMPTS, now)
+            self._send_vital(request.subject, request.number)
+
+    def _send_vital(self, subject: _Subject, number: int) -> None:
+        """Made anew for each sending: what was seen may have grown, and the session may be another."""
+        if self._sending is None:
+            return
+        epoch, seen = self._cursor.epoch, self._cursor.seen
+        if subject is _Subject.HEARTBEAT:
+            self._send(Heartbeat(number, epoch, seen, self._book.own.version, self._local))
+            return
+        proof = b""
+        if self._admission_key is not None:
+            proof = admission_proof(self._admission_key, self._sending.handshake_hash, self._key, self._cluster)
+        self._send(Register(number, self._cluster, self._record, proof, self._local, epoch, seen))
+
+    def _send(self, message: Message) -> None:
+        destination = self._sessions.endpoint(self.nucleus)
+        if self._sending and destination:
+            self._datagrams.append((self._sending.seal(encode_message(message)), destination))
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def _receive(self, packet: bytes, source: Endpoint, now: float) -> None:
+        signaling = decode_signaling(packet)
+        link = self._links.get(signaling.session_id)
+        if link is None:
+            raise RemoteViolation(DropReason.UNKNOWN_SESSION)
+        message = decode_message(link.open(signaling))
+        if link is self._sending and signaling.counter == link.newest:
+            self._sessions.set_endpoint(self.nucleus, source)
+        if isinstance(message, RegisterAck):
+            self._on_register_ack(message, now)
+        elif isinstance(message, HeartbeatAck):
+            self._on_heartbeat_ack(message, now)
+        elif isinstance(message, PeerInfo):
+            self._on_peer_info(message, now)
+        elif isinstance(message, ConnectHint):
+            peer = self._book.peer(message.peer)
+            if peer is not None:
+                self._events.append(Punch(*peer))
+        else:
+            raise RemoteViolation(DropReason.SIGNALING_MALFORMED, "a request to an edge")
+
+    def _on_register_ack(self, ack: RegisterAck, now: float) -> None:
+        if self._vital.subject(ack.request) is not _Subject.REGISTER:
+            return  # late: the answer to an earlier sending has done its work
+        self._vital.close(ack.request)
+        self._lost_at, self._told_lost = None, False
+        if ack.status is not Status.OK:
+            self._refused(ack.reason, now)
+            return
+        if ack.epoch != self._cursor.epoch:
+            self._cursor.restart(ack.epoch, ack.delta.since)
+        self._state = _State.REGISTERED
+        self._told_refusal = ""
+        self._interval = max(_PAUSE_MIN, ack.interval_ms / 1000)
+        self._note(ack, now)
+        self._events.append(Registered(self.observed, ack.delta.size))
+        self._apply(ack.delta, now)
+        self._queries.ask_again()
+        self._follow_queries()
+
+    def _on_heartbeat_ack(self, ack: HeartbeatAck, now: float) -> None:
+        asked = self._vital.subject(ack.request) is _Subject.HEARTBEAT
+        if asked:
+            self._vital.close(ack.request)
+        if self._state is not _State.REGISTERED:
+            return
+        if ack.status is Status.STALE_RECORD:
+            self._refused(ack.reason, now)
+        elif ack.status is not Status.OK or ack.epoch != self._cursor.epoch:
+            self._register_anew(now)
+        else:
+            if asked:
+                self._note(ack, now)
+            self._apply(ack.delta, now)
+
+    def _note(self, ack: RegisterAck | HeartbeatAck, now: float) -> None:
+        if ack.observed is not None:
+            self.observed = unpack_endpoint(ack.observed)
+        pause = min(self._interval, NAT_KEEPALIVE)  # the way back through our NAT stays open for what is pushed
+        self._heartbeat_at = now + pause * (1 - _PAUSE_SPREAD * self._fraction())
+
+    def _refused(self, reason: str, now: float) -> None:
+        self._state = _State.REFUSED
+        self._vital.clear()
+        self._heartbeat_at = None
+        self._retry_at = now + REFUSED_RETRY * (1 + _PAUSE_SPREAD * self._fraction())
+        if reason != self._told_refusal:
+            self._told_refusal = reason
+            self._events.append(Refused(reason))
+
+    def _register_anew(self, now: float) -> None:
+        self._state = _State.CONNECTING
+        self._register(now)
+
+    def _on_peer_info(self, info: PeerInfo, now: float) -> None:
+        if info.status is Status.NOT_REGISTERED:
+            if self._state is _State.REGISTERED:
+                self._register_anew(now)
+            return
+        self._queries.on_answer(info, now)
+        self._follow_queries()
+
+    def _follow_queries(self) -> None:
+        for message in self._queries.take_messages():
+            if self._state is _State.REGISTERED:
+                self._send(message)
+        self._events += self._queries.take_answers()
+
+    # --- changes --------------------------------------------------------------------------------------------------
+
+    def _apply(self, delta: Delta, now: float) -> None:
+        self.cluster_size = delta.size
+        apply, ask = self._cursor.take(delta)
+        if apply:
+            peers = [self._book.peer(entry) for entry in delta.joins]
+            self._events += [PeerJoined(*peer) for peer in peers if peer is not None]
+            self._events += [PeerLeft(key) for key in delta.leaves if key != self._key]
+        if ask:
+            self._sync(now)
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    def _places(self) -> str:
+        return ", ".join(str(e) for e in self._endpoints) or "no address"
+
+    def _fraction(self) -> float:
+        return int.from_bytes(self._random(2), "little") / 65536
+
+
+def _packed(endpoints: Sequence[Endpoint]) -> tuple[PackedEndpoint, ...]:
+    return tuple(pack_endpoint(e) for e in endpoints[:LOCAL_ENDPOINTS_MAX])

@@ -1,0 +1,35 @@
+"""How far an edge has followed its cluster's change log (changes.py), and when it has to ask."""
+
+from __future__ import annotations
+
+from omni_core.signaling.messages import Delta
+
+
+class ChangeCursor:
+    """Deltas may be lost, repeated and overtaken: only one that continues where we are counts, so that everything told
+    is applied in order, whatever the network did.
+    """
+
+    __slots__ = ("_skipped_from", "epoch", "seen")
+
+    def __init__(self) -> None:
+        self.epoch = 0  # of the Nucleus that counts; 0: none
+        self.seen = 0  # last change number applied
+        self._skipped_from: int | None = None  # joins after this number were left out, the cluster being large
+
+    def restart(self, epoch: int, since: int) -> None:
+        """Another life of the Nucleus, or none (0, 0)."""
+        self.epoch, self.seen, self._skipped_from = epoch, since, None
+
+    def take(self, delta: Delta) -> tuple[bool, bool]:
+        """-> (whether to apply it, whether to ask for what follows ``seen`` now)."""
+        if not delta.since <= self.seen < delta.until:
+            return False, delta.since > self.seen  # a gap: something between was lost
+        before, self.seen = self.seen, delta.until
+        if delta.omitted:
+            if self._skipped_from is None:
+                self._skipped_from = before
+        elif self._skipped_from is not None:  # small again: now everyone is to be known
+            self.seen, self._skipped_from = self._skipped_from, None
+            return True, True
+        return True, delta.more
