@@ -22,7 +22,7 @@ from omni_core.engines.settings import GanglionSettings
 from omni_core.errors import RemoteViolation
 from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
 from omni_core.session.liveness import Care, Liveness
-from omni_core.session.machine import USABLE
+from omni_core.session.machine import USABLE, State
 from omni_core.session.sessions import Sessions
 from omni_core.session.timers import Deadlines
 from omni_core.types import Endpoint, PeerId, PublicKey
@@ -221,6 +221,13 @@ class Peering:
             self._drops.add(violation.reason)
             self._remove(peer, now)
         self._update_flood()
+
+    def reach(self, peer: Peer, now: float) -> None:
+        """Traffic wants the peer. When that starts a handshake the Nucleus is asked too: the peer may have moved, and only
+        a CONNECT_HINT makes it open its NAT towards us."""
+        if self._sessions.state(peer.public_key) is State.DOWN:
+            self._ask(peer, now)
+        self.connect(peer, now)
 
     def punch(self, peer: Peer, now: float) -> None:
         """The Nucleus told both sides to connect at once, so that both NATs open."""
