@@ -77,7 +77,7 @@ def parse_udp(frame: bytes) -> Udp | None:
 
 def _checksum(header: bytes) -> int:
     """RFC 1071, over an even number of bytes."""
-    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    total: int = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return 0xFFFF - total

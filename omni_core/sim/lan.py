@@ -68,8 +68,8 @@ class LanHost:
         question = parse_arp(frame)
         if question is not None:
             self.neighbours[question.sender] = question.sender_mac
-            for packet in self._waiting.pop(question.sender, []):
-                self._port.send_frame(udp(question.sender_mac, self.mac, packet))
+            for waiting in self._waiting.pop(question.sender, []):
+                self._port.send_frame(udp(question.sender_mac, self.mac, waiting))
             if question.operation == 1 and question.target == self.address:
                 self._port.send_frame(arp(2, self.mac, self.address, question.sender_mac, question.sender))
             return
