@@ -16,8 +16,8 @@ PYTHON=/usr/bin/python3
 
 # ip, tc and bridge; namespaces; benchmark; compiler and headers for the messages' python bindings.
 APT_REQUIRED=(g++ iproute2 iperf3 make nftables python3 python3-dev python3-venv util-linux)
-# Wanted, but nothing fails without them: BPF loader and offload settings of the kernel data plane.
-APT_OPTIONAL=(ethtool libbpfcc python3-bpfcc)
+# Wanted, but nothing fails without them: BPF loader and offload settings of the kernel data plane; Noise test vectors.
+APT_OPTIONAL=(ethtool libbpfcc python3-bpfcc golang-github-flynn-noise-dev)
 
 inputs() { printf '%s\n' "${BASH_SOURCE[0]}" "$OMNI_ROOT/setup.cfg" "$REQUIREMENTS"/*.txt; }
 stamp() { inputs | omni_hash "$OMNI_ROOT" "$PREFIX" "$($PYTHON -V 2>&1)"; }
