@@ -73,6 +73,11 @@ class Driver:
         """Let ``run`` end."""
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Asked to stop, or a fault. May be read from any thread."""
+        return self._stopping.is_set()
+
     async def run(self, on_active: Callable[[], None] | None = None) -> None:
         """Active until ``request_stop`` or a fault, then everything removed. Raises as ``activate``, or the fault."""
         try:

@@ -1,0 +1,43 @@
+"""The Ganglion as a lifecycle node: one edge of the overlay. `ros2 run omni_ros2 ganglion`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from omni_core.config import ganglion
+from omni_core.engines.ganglion_events import GanglionEvent
+from omni_core.io.driver_thread import DriverThread
+from omni_core.io.ganglion_driver import GanglionDriver
+from omni_ros2.managed import ManagedNode
+from omni_ros2.messages import ganglion_message
+from omni_ros2.msg import GanglionStatus
+from omni_ros2.run import run
+
+
+class GanglionNode(ManagedNode[GanglionDriver]):
+    status_type = GanglionStatus
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._news = False
+        super().__init__("ganglion", ganglion.FIELDS, **kwargs)
+
+    def make_driver(self, values: dict[str, Any]) -> Callable[[], GanglionDriver]:
+        config = ganglion.validate(values)
+        return lambda: GanglionDriver(config, self._on_event)
+
+    def make_status(self, thread: DriverThread[GanglionDriver]) -> GanglionStatus:
+        snapshot = thread.call(thread.driver.status)
+        return ganglion_message(snapshot, thread.driver.interface, self.get_clock().now().to_msg())
+
+    def has_news(self, thread: DriverThread[GanglionDriver]) -> bool:
+        news, self._news = self._news, False
+        return news
+
+    def _on_event(self, event: GanglionEvent) -> None:
+        """In the driver's thread."""
+        self._news = True
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    return run(GanglionNode, args)
