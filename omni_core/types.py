@@ -19,6 +19,7 @@ RandomBytes: TypeAlias = Callable[[int], bytes]  # os.urandom, or a seeded sourc
 BROADCAST: Mac = b"\xff" * 6
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class Endpoint(NamedTuple):
@@ -84,3 +85,14 @@ def is_group(mac: Mac) -> bool:
 def is_name(text: str) -> bool:
     """True for what a cluster or a robot may be called: 1..63 of letters, digits, '.', '_' and '-'."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_host(text: str) -> bool:
+    """True for an IP address or what may be a DNS name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        labels = text.removesuffix(".").split(".")
+        # An all-numeric last label is a mistyped IPv4 address, not a name (RFC 3696 section 2).
+        return len(text) <= 253 and all(map(_HOST_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+    return True

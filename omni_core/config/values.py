@@ -11,15 +11,11 @@ from typing import NamedTuple
 
 from omni_core.constants import DEFAULT_PORT
 from omni_core.crypto.identity import parse_key_text
-from omni_core.types import Endpoint, Mac, PublicKey, is_group, parse_mac
+from omni_core.types import Endpoint, Mac, PublicKey, is_group, is_host, is_name, parse_mac
 
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ of Linux, with its final zero, is 16
 UNIX_PATH_MAX = 107  # sun_path of Linux, with its final zero, is 108
 VLAN_MAX = 4094  # IEEE 802.1Q; 4095 is reserved
-
-_CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class StaticPeer(NamedTuple):
@@ -52,7 +48,7 @@ def parse_public_key(text: str) -> PublicKey:
 def parse_host_port(text: str) -> Endpoint:
     """``host:port`` where the host may be a DNS name; without a port, the default one."""
     endpoint = Endpoint.parse(text, DEFAULT_PORT)
-    if not _is_address(endpoint.host) and not _is_dns_name(endpoint.host):
+    if not is_host(endpoint.host):
         raise ValueError(f"{_shown(text)}: {_shown(endpoint.host)} is neither an IP address nor a host name")
     return endpoint
 
@@ -117,13 +113,13 @@ def parse_interface_name(text: str) -> str:
 
 
 def parse_cluster(text: str) -> str:
-    if not _CLUSTER.fullmatch(text):
+    if not is_name(text):
         raise ValueError(f"{_shown(text)} is not a cluster name (1..63 of letters, digits, '.', '_' and '-')")
     return text
 
 
 def parse_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         raise ValueError(f"{_shown(text)} is not a name for a robot (1..63 of letters, digits, '.', '_' and '-')")
     return text
 
@@ -143,20 +139,6 @@ def parse_cluster_file(text: str) -> ClusterFile:
         raise ValueError("is not cluster=path")
     checked_path = parse_path(path)  # first: a secret with a "=" in it is not to be shown as a cluster name
     return ClusterFile(parse_cluster(cluster), checked_path)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_dns_name(host: str) -> bool:
-    labels = host.rstrip(".").split(".")
-    # An all-numeric last label is a mistyped IPv4 address (RFC 3696, section 2), not a name.
-    return len(host) <= 253 and all(_HOST_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
 
 
 def _shown(text: str) -> str:

@@ -8,7 +8,6 @@ DEFAULT_PORT. The secret makes the token itself secret: no message and no ``repr
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
@@ -16,14 +15,13 @@ from urllib.parse import quote, unquote_to_bytes
 from omni_core.constants import DEFAULT_PORT
 from omni_core.crypto.identity import key_text, parse_key_text
 from omni_core.errors import ConfigError
-from omni_core.types import Endpoint, PublicKey, is_name
+from omni_core.types import Endpoint, PublicKey, is_host, is_name
 
 SCHEME = "omni://"
 TOKEN_MAX = 2048  # characters
 SECRET_MAX = 256  # bytes
 
 _KEY, _SECRET = "nucleus-key", "secret"
-_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AGAIN = "make a new token with `omni token`, and copy all of it"
 
@@ -124,17 +122,11 @@ def _endpoint(text: str) -> Endpoint:
 
 
 def _check_host(host: str) -> None:
-    labels = host.removesuffix(".").split(".")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        # An all-numeric last label is a mistyped IPv4 address, not a name (RFC 3696 section 2).
-        is_dns_name = len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
-        if not is_dns_name:
-            raise _error(
-                f"the Nucleus's host {host!r} is neither an IP address nor a DNS name",
-                "write an address such as 192.0.2.1 or [2001:db8::1], or a name such as nucleus.example.org",
-            ) from None
+    if not is_host(host):
+        raise _error(
+            f"the Nucleus's host {host!r} is neither an IP address nor a DNS name",
+            "write an address such as 192.0.2.1 or [2001:db8::1], or a name such as nucleus.example.org",
+        )
 
 
 def _error(problem: str, fix: str) -> ConfigError:
