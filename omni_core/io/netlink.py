@@ -206,7 +206,7 @@ class Netlink:
             )
 
     def mtu_towards(self, host: str) -> tuple[int, int] | None:
-        """(index of the link, MTU) of the way to an IP address; None when there is no way."""
+        """(index of the link, MTU) of the way to an IP address; None when there is none, or it ends on this machine."""
         try:
             with _translated("network", f"look up the route to {host}"):
                 messages = list(self._ip.route("get", dst=host))
@@ -215,7 +215,7 @@ class Netlink:
         for message in messages:
             index = message.get_attr("RTA_OIF")
             link = next((link for link in self.links() if link.index == index), None)
-            if link is not None:
+            if link is not None and not link.loopback:
                 metrics = message.get_attr("RTA_METRICS")
                 mtu = metrics.get_attr("RTAX_MTU") if metrics is not None else None
                 return link.index, min(link.mtu, mtu) if mtu else link.mtu
