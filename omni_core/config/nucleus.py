@@ -84,7 +84,12 @@ class NucleusConfig:
 
     @property
     def admin_socket(self) -> str:
-        return f"{self.run_dir}/nucleus.sock"
+        return admin_socket(self.run_dir)
+
+
+def admin_socket(run_dir: str) -> str:
+    """Where the Nucleus answers `omni status --nucleus`."""
+    return f"{run_dir}/nucleus.sock"
 
 
 def validate(values: Mapping[str, object]) -> NucleusConfig:

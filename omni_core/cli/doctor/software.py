@@ -1,0 +1,65 @@
+"""Python, its packages, and what the kernel engine compiles with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from omni_core.cli.doctor.finding import Finding, Machine, note, ok, problem
+
+FindSpec = Callable[[str], "ModuleSpec | None"]
+
+MIN_PYTHON = (3, 10)
+# Module -> name of its package on PyPI.
+PACKAGES = {
+    "cbor2": "cbor2",
+    "cryptography": "cryptography",
+    "nacl": "pynacl",
+    "noise": "noiseprotocol",
+    "pyroute2": "pyroute2",
+    "rich": "rich",
+    "yaml": "pyyaml",
+    **({} if sys.version_info >= (3, 11) else {"tomli": "tomli"}),
+}
+
+
+def python_version(version: tuple[int, int, int] = sys.version_info[:3]) -> Finding:
+    text = ".".join(map(str, version))
+    if version[:2] < MIN_PYTHON:
+        wanted = ".".join(map(str, MIN_PYTHON))
+        return problem("python", f"{text} is too old", f"use python {wanted} or newer")
+    return ok("python", text)
+
+
+def packages(find_spec: FindSpec = importlib.util.find_spec) -> Finding:
+    missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        return problem("python packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    return ok("python packages", ", ".join(f"{package} {_version(package)}" for package in PACKAGES.values()))
+
+
+def bcc(find_spec: FindSpec = importlib.util.find_spec) -> Finding:
+    fix = "apt install python3-bpfcc (not pip: PyPI's bcc is another library)"
+    spec = find_spec("bcc")
+    if spec is None or not spec.origin:
+        return note("bcc", "not importable from this python; only the kernel engine needs it", fix)
+    if not (Path(spec.origin).parent / "libbcc.py").is_file():
+        return note("bcc", f"{spec.origin} is PyPI's unrelated bcc; only the kernel engine needs the real one", fix)
+    return ok("bcc", f"importable ({Path(spec.origin).parent})")
+
+
+def kernel_headers(machine: Machine) -> Finding:
+    release = machine.read("/proc/sys/kernel/osrelease") or ""
+    found = machine.path(f"/lib/modules/{release}/build").exists()
+    return ok("kernel headers", f"{'there, but ' if found else ''}not needed: the BPF programs bring their own")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(version unknown)"

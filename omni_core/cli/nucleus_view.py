@@ -1,0 +1,29 @@
+"""A Nucleus on one page, for `omni status --nucleus`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from omni_core.cli import output
+
+
+def nucleus_page(status: Mapping[str, Any]) -> Group:
+    """``status``: the answer of a Nucleus's admin socket."""
+    rows = [
+        ("nucleus", f"{status['lifecycle']}, UDP port {status['port']}, {status['sessions']} sessions"),
+        ("key", status["public_key"]),
+        ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),
+    ]
+    counters = ["edges", "joins", "leaves", "departures", "refusals"]
+    clusters = [
+        [cluster["name"], "open" if cluster["open"] else "secret", *(str(cluster[counter]) for counter in counters)]
+        for cluster in status["clusters"]
+    ]
+    return Group(
+        *(Text.assemble((f"{name:<9}", "bold"), text) for name, text in rows if text),
+        output.make_table(["cluster", "admits by", *counters], clusters, right=counters),
+    )

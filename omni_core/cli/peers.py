@@ -1,0 +1,71 @@
+"""`omni peers`: a table of the peers of the running Ganglion."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from omni_core.cli import exit_codes, output
+from omni_core.cli.options import add_ganglion_options, admin_socket
+from omni_core.io import admin
+
+SHORT_KEY = 8  # characters that tell the peers of a fleet apart
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_ganglion_options(parser)
+    parser.add_argument("--wide", action="store_true", help="with VIP6, MAC address and the whole key")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    status = admin.request(admin_socket(arguments), "status")
+    if arguments.json:
+        output.print_json(status["peers"])
+    else:
+        output.make_console().print(peer_table(status, wide=arguments.wide))
+    return exit_codes.OK
+
+
+def label(peer: Mapping[str, Any]) -> str:
+    """What people call a peer."""
+    return str(peer["name"] or peer["vip4"] or peer["public_key"][:SHORT_KEY])
+
+
+def peer_table(status: Mapping[str, Any], *, wide: bool = False) -> Table:
+    """Peers with sessions first, then by name."""
+    columns = [
+        "name",
+        "key",
+        "vip4",
+        *(["vip6", "mac"] if wide else []),
+        "state",
+        "endpoint",
+        "rtt",
+        "session",
+        "last seen",
+    ]
+    numbers = ["out", "in"]
+    peers: Sequence[Mapping[str, Any]] = sorted(
+        status["peers"], key=lambda peer: (peer["state"] != "up", peer["name"], peer["public_key"])
+    )
+    rows = [
+        [
+            peer["name"] or "-",
+            peer["public_key"] if wide else peer["public_key"][:SHORT_KEY],
+            peer["vip4"] or "-",
+            *([peer["vip6"], peer["mac"]] if wide else []),
+            peer["state"],
+            peer["endpoint"] or "-",
+            output.duration(peer["rtt_s"]),
+            output.duration(peer["session_age_s"]),
+            output.duration(peer["last_rx_age_s"]),
+            output.size(peer["tx_bytes"]),
+            output.size(peer["rx_bytes"]),
+        ]
+        for peer in peers
+    ]
+    return output.make_table(columns + numbers, rows, right=[*numbers, "rtt"])

@@ -1,0 +1,98 @@
+"""`omni status`: the running Ganglion on one page, once or again and again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from omni_core.cli import exit_codes, output
+from omni_core.cli.nucleus_view import nucleus_page
+from omni_core.cli.options import add_ganglion_options, admin_socket, seconds
+from omni_core.cli.peers import peer_table
+from omni_core.config import nucleus
+from omni_core.errors import OmniError
+from omni_core.io import admin
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_ganglion_options(parser)
+    parser.add_argument("--nucleus", action="store_true", help="show the Nucleus that runs here instead")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="machine-readable output")
+    how.add_argument("--watch", action="store_true", help="keep the page up to date until Ctrl-C")
+    parser.add_argument(
+        "--interval", type=seconds, default=1.0, metavar="S", help="seconds between two looks of --watch (default 1)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.nucleus:
+        path, make_page = nucleus.admin_socket(os.path.abspath(arguments.run_dir)), nucleus_page
+    else:
+        path, make_page = admin_socket(arguments), page
+    if arguments.watch:
+        return _watch(lambda: make_page(admin.request(path, "status")), arguments.interval)
+    status = admin.request(path, "status")
+    if arguments.json:
+        output.print_json(status)
+    else:
+        output.make_console().print(make_page(status))
+    return exit_codes.OK
+
+
+def page(status: Mapping[str, Any]) -> Group:
+    """``status``: GanglionStatus as a mapping."""
+    return Group(*(Text.assemble((f"{name:<9}", "bold"), value) for name, value in summary(status)), peer_table(status))
+
+
+def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, text) lines above the table of peers. What there is not has no line."""
+    up = sum(peer["state"] == "up" for peer in status["peers"])
+    reason = f": {status['nucleus_reason']}" if status["nucleus_reason"] else ""
+    seen = f", seen as {status['observed_endpoint']}" if status["observed_endpoint"] else ""
+    rows = [
+        ("ganglion", f"{status['name']} ({status['state']}), cluster {status['cluster']}, engine {status['engine']}"),
+        ("overlay", ", ".join(filter(None, (status["vip4"], status["vip6"], status["mac"])))),
+        ("mtu", str(status["interface_mtu"])),
+        ("key", status["public_key"]),
+        ("nucleus", f"{status['nucleus_state']}{reason}{seen}"),
+        ("peers", f"{up} up of {len(status['peers'])} known{_cluster(status)}"),
+        (
+            "traffic",
+            f"{_traffic(status, 'tx')} out, {_traffic(status, 'rx')} in, {status['fdb_entries']} MAC addresses",
+        ),
+        ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def _cluster(status: Mapping[str, Any]) -> str:
+    sessions = ", sessions on demand" if status["on_demand"] else ""
+    return f", {status['cluster_size']} robots in the cluster{sessions}" if status["cluster_size"] else sessions
+
+
+def _traffic(counted: Mapping[str, Any], direction: str) -> str:
+    return f"{counted[direction + '_frames']} frames ({output.size(counted[direction + '_bytes'])})"
+
+
+def _watch(look: Callable[[], Group], interval: float) -> int:
+    """One that restarts is waited for. Ends with Ctrl-C only."""
+    shown: Group | Text = look()
+    try:
+        with Live(shown, console=output.make_console(), auto_refresh=False, screen=False) as live:
+            while True:
+                time.sleep(interval)
+                try:
+                    shown = look()
+                except OmniError as error:
+                    shown = Text(str(error))
+                live.update(shown, refresh=True)
+    except KeyboardInterrupt:
+        return exit_codes.OK
