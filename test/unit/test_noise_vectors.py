@@ -1,8 +1,8 @@
 """Noise IK and IKpsk2 against published vectors, an oracle written from the specification, and golden messages.
 
-The oracle shares no code with what it judges: hashlib and PyNaCl here, `noiseprotocol` and `cryptography` there. It reproduces
-the published vectors too; the golden messages were made by it. The vectors are those of flynn/noise, which Debian and Ubuntu
-package (golang-github-flynn-noise-dev; tools/setup_env.sh installs it).
+The oracle shares no code with what it judges: hashlib and PyNaCl here, `noiseprotocol` and `cryptography` there. It
+reproduces the published vectors too; the golden messages were made by it. The vectors are those of flynn/noise, which
+Debian and Ubuntu package (golang-github-flynn-noise-dev; tools/setup_env.sh installs it).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def test_agrees_with_the_oracle_on_random_handshakes(seed: int) -> None:
 
 
 def published_vectors() -> list[dict[str, str]]:
-    """The vectors of our two protocols in the file; blocks of name=value lines, hex, with an empty line between them."""
+    """Those of our two protocols. The file has blocks of name=value lines, hex, with an empty line between them."""
     if not PUBLISHED.exists():
         return []
     blocks = PUBLISHED.read_text().split("\n\n")
