@@ -99,5 +99,5 @@ LOCAL_ENDPOINTS_MAX: Final = 8  # that an edge announces besides the observed on
 DEPARTED_MAX: Final = 1024  # departures that a cluster's change log remembers; live edges are never forgotten
 EDGE_REQUESTS_PER_SECOND: Final = 64  # that the Nucleus answers to one edge; a page of a delta is one request
 EDGE_REQUEST_BURST: Final = 256  # a look-up of QUEUE_DESTINATIONS at once
-UNREGISTERED_MAX: Final = 4096  # sessions of a Nucleus without a registration (an open cluster admits anyone)
+UNREGISTERED_MAX: Final = 4096  # keys with a session but no registration at a Nucleus; the oldest gives way
 CLUSTER_EDGES_MAX: Final = 65536

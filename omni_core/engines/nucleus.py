@@ -10,7 +10,9 @@ that says it has not seen them.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from omni_core.constants import (
     EDGE_REQUEST_BURST,
@@ -29,10 +31,10 @@ from omni_core.session.events import SessionCreated, SessionRetired, SessionUsab
 from omni_core.session.handshake import Profile
 from omni_core.session.limits import TokenBucket
 from omni_core.session.sessions import Sessions
-from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken, edge_from_register, short_key
+from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken, edge_from_register, superseded
 from omni_core.signaling.codec import decode_message, encode_message
 from omni_core.signaling.edge import Edge
-from omni_core.signaling.endpoints import observed_endpoint, unpack_endpoint
+from omni_core.signaling.endpoints import PackedEndpoint, observed_endpoint
 from omni_core.signaling.link import SignalingLink
 from omni_core.signaling.messages import (
     DELTA_ROOM,
@@ -68,6 +70,15 @@ class _Party:
         self.bucket = TokenBucket(EDGE_REQUESTS_PER_SECOND, EDGE_REQUEST_BURST, now)
 
 
+class _Origin(NamedTuple):
+    """Where an authentic message came from."""
+
+    party: _Party
+    link: SignalingLink
+    source: Endpoint
+    newest: bool  # nothing newer came before it: its source is where the edge is
+
+
 class NucleusEngine:
     def __init__(
         self,
@@ -88,6 +99,7 @@ class NucleusEngine:
         self.drops = self._sessions.drops  # one set of counters
         self._links: dict[int, SignalingLink] = {}  # by the session id on what we receive
         self._parties: dict[PublicKey, _Party] = {}
+        self._strangers: OrderedDict[PublicKey, None] = OrderedDict()  # parties that are not registered, oldest first
         self._pushes: dict[str, float] = {}  # cluster -> when; PUSH_INTERVAL is one for all, so insertion is time order
         self._datagrams: list[tuple[bytes, Endpoint]] = []
         self._status = {p.name: ClusterStatus(p.name, p.admission_key is None) for p in self._policies.values()}
@@ -115,6 +127,8 @@ class NucleusEngine:
         self._sessions.handle_timer(now)
         self._follow_sessions(now)
         for edge in self._store.expire(now):
+            if edge.key in self._parties:
+                self._strangers[edge.key] = None
             self._status[edge.cluster].departures += 1
             self._changed(edge.cluster, now)
         for cluster in [name for name, when in self._pushes.items() if when <= now]:
@@ -146,21 +160,28 @@ class NucleusEngine:
 
     def _admit(self, remote: PublicKey, body: bytes, source: Endpoint) -> bytes | None:
         """Anyone who knows our key gets a session; the cluster's secret is asked for in REGISTER."""
-        strangers = len(self._parties) - len(self._store)
-        return None if strangers >= UNREGISTERED_MAX and remote not in self._parties else b""
+        return b""
 
     def _follow_sessions(self, now: float) -> None:
-        for event in self._sessions.take_events():
-            if isinstance(event, SessionCreated):
-                party = self._parties.get(event.remote)
-                if party is None:
-                    party = self._parties[event.remote] = _Party(now)
-                party.links += 1
-                self._links[event.keypair.receive_id] = SignalingLink(event.keypair)
-            elif isinstance(event, SessionUsable):
-                self._parties[event.remote].sending = self._links[event.receive_id]
-            elif isinstance(event, SessionRetired):
-                self._drop_link(event)
+        while events := self._sessions.take_events():
+            for event in events:
+                if isinstance(event, SessionCreated):
+                    self._add_link(event, now)
+                elif isinstance(event, SessionUsable):
+                    self._parties[event.remote].sending = self._links[event.receive_id]
+                elif isinstance(event, SessionRetired):
+                    self._drop_link(event)
+
+    def _add_link(self, event: SessionCreated, now: float) -> None:
+        party = self._parties.get(event.remote)
+        if party is None:
+            party = self._parties[event.remote] = _Party(now)
+            if self._store.get(event.remote) is None:
+                self._strangers[event.remote] = None
+        party.links += 1
+        self._links[event.keypair.receive_id] = SignalingLink(event.keypair)
+        if len(self._strangers) > UNREGISTERED_MAX:
+            self._sessions.forget(next(iter(self._strangers)), now)
 
     def _drop_link(self, event: SessionRetired) -> None:
         link, party = self._links.pop(event.receive_id), self._parties[event.remote]
@@ -170,6 +191,7 @@ class NucleusEngine:
             party.sending = None
         if not party.links:
             del self._parties[event.remote]
+            self._strangers.pop(event.remote, None)
 
     def _receive_signaling(self, data: bytes, source: Endpoint, now: float) -> None:
         packet = decode_signaling(data)
@@ -184,53 +206,51 @@ class NucleusEngine:
         if not party.bucket.take(now):
             raise RemoteViolation(DropReason.RATE_LIMITED)
         message = decode_message(body)
-        if party.sending is link and packet.counter == link.newest:
+        origin = _Origin(party, link, source, party.sending is link and packet.counter == link.newest)
+        if origin.newest:
             party.endpoint = source
         if isinstance(message, Register):
-            self._on_register(message, party, link, source, now)
+            self._on_register(message, origin, now)
         elif isinstance(message, Heartbeat):
-            self._on_heartbeat(message, party, link, source, now)
+            self._on_heartbeat(message, origin, now)
         elif isinstance(message, QueryPeer):
-            self._on_query(message, link, source)
+            self._on_query(message, origin)
         else:
             raise RemoteViolation(DropReason.SIGNALING_MALFORMED, "an answer to a Nucleus")
 
-    def _answer(self, message: Message, link: SignalingLink, destination: Endpoint) -> None:
+    def _answer(self, message: Message, origin: _Origin) -> None:
         """On the link that the request came on: the asker has that one, whatever became of others."""
-        self._datagrams.append((link.seal(encode_message(message)), destination))
+        self._datagrams.append((origin.link.seal(encode_message(message)), origin.source))
 
     # --- messages -------------------------------------------------------------------------------------------------
 
-    def _on_register(
-        self, register: Register, party: _Party, link: SignalingLink, source: Endpoint, now: float
-    ) -> None:
-        observed = observed_endpoint(source)
+    def _on_register(self, register: Register, origin: _Origin, now: float) -> None:
+        store, link = self._store, origin.link
+        observed = observed_endpoint(origin.source)
         try:
-            edge = edge_from_register(register, link.remote, link.handshake_hash, observed, self._policies, self._store)
-            self._put(edge, now)
+            edge = edge_from_register(register, link.remote, link.handshake_hash, observed, self._policies, store)
+            self._put(edge, origin, now)
         except Refused as refused:
             self.drops.add(refused.reason)
             if register.cluster in self._status:
                 self._status[register.cluster].refusals += 1
-            reason = _clipped(str(refused))
-            self._answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), link, source)
+            reason = str(refused).encode()[:REASON_MAX].decode(errors="ignore")
+            self._answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), origin)
             return
-        store = self._store
+        self._strangers.pop(edge.key, None)
         since = register.seen if register.epoch == store.epoch else store.before(edge.cluster, now - RECENT_PEERS)
         delta = store.delta(edge.cluster, since, DELTA_ROOM)
-        party.told = delta.until
+        origin.party.told = delta.until
         interval_ms = round(self._interval * 1000)
-        self._answer(
-            RegisterAck(register.request, Status.OK, "", observed, store.epoch, interval_ms, delta), link, source
-        )
+        self._answer(RegisterAck(register.request, Status.OK, "", observed, store.epoch, interval_ms, delta), origin)
 
-    def _put(self, edge: Edge, now: float) -> None:
+    def _put(self, edge: Edge, origin: _Origin, now: float) -> None:
         """Raises Refused."""
-        known, deadline = self._store.get(edge.key), now + HEARTBEATS_MISSED * self._interval
+        known = self._store.get(edge.key)
         if known is not None and known.record == edge.record:
-            self._alive(known, edge.observed, edge.local, now)
+            self._alive(known, edge.observed, edge.local, origin, now)
             return
-        conflict = self._store.put(edge, deadline, now)
+        conflict = self._store.put(edge, self._deadline(now), now)
         if conflict is not None:
             raise address_taken(edge, *conflict)
         if known is not None and known.cluster != edge.cluster:
@@ -239,34 +259,27 @@ class NucleusEngine:
         self._status[edge.cluster].joins += 1
         self._changed(edge.cluster, now)
 
-    def _on_heartbeat(
-        self, heartbeat: Heartbeat, party: _Party, link: SignalingLink, source: Endpoint, now: float
-    ) -> None:
-        store, edge = self._store, self._store.get(link.remote)
+    def _on_heartbeat(self, heartbeat: Heartbeat, origin: _Origin, now: float) -> None:
+        store, edge = self._store, self._store.get(origin.link.remote)
         if heartbeat.leave:
-            self._leave(edge, heartbeat, link, now)
+            self._leave(edge, heartbeat, origin, now)
             return
-        observed = observed_endpoint(source)
+        observed = observed_endpoint(origin.source)
+        status, reason, delta = Status.OK, "", NO_DELTA
         if edge is None or heartbeat.epoch != store.epoch:
             self.drops.add(DropReason.NOT_REGISTERED)
-            status, reason, delta = Status.NOT_REGISTERED, "this Nucleus does not know the edge; register", NO_DELTA
+            status = Status.NOT_REGISTERED
         elif heartbeat.version < edge.version:
-            self.drops.add(DropReason.STALE_RECORD)
-            status, delta = Status.STALE_RECORD, NO_DELTA
-            reason = (
-                f"key {short_key(edge.key)} was registered again from {unpack_endpoint(edge.observed)}; if that is "
-                "another robot, its key file is a copy: make a new key for one of them with `omni keygen`"
-            )
+            refused = superseded(edge)
+            self.drops.add(refused.reason)
+            status, reason = refused.status, str(refused)
         else:
-            if party.sending is link and party.endpoint == source:
-                self._alive(edge, observed, heartbeat.local, now)
-            status, reason = Status.OK, ""
+            self._alive(edge, observed, heartbeat.local, origin, now)
             delta = store.delta(edge.cluster, heartbeat.seen, DELTA_ROOM)
-            party.told = delta.until
-        ack = HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta)
-        self._answer(ack, link, source)
+            origin.party.told = delta.until
+        self._answer(HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta), origin)
 
-    def _leave(self, edge: Edge | None, heartbeat: Heartbeat, link: SignalingLink, now: float) -> None:
+    def _leave(self, edge: Edge | None, heartbeat: Heartbeat, origin: _Origin, now: float) -> None:
         """The edge's sessions go with it: what the network still holds of its packets can not bring it back."""
         if edge is not None:
             if heartbeat.version < edge.version:
@@ -274,32 +287,37 @@ class NucleusEngine:
             self._store.remove(edge.key)
             self._status[edge.cluster].leaves += 1
             self._changed(edge.cluster, now)
-        self._sessions.forget(link.remote, now)
+        self._sessions.forget(origin.link.remote, now)
         self._follow_sessions(now)
 
-    def _on_query(self, query: QueryPeer, link: SignalingLink, source: Endpoint) -> None:
-        asker = self._store.get(link.remote)
+    def _on_query(self, query: QueryPeer, origin: _Origin) -> None:
+        asker = self._store.get(origin.link.remote)
         if asker is None:
             self.drops.add(DropReason.NOT_REGISTERED)
-            self._answer(PeerInfo(query.request, Status.NOT_REGISTERED, query.address, None), link, source)
+            self._answer(PeerInfo(query.request, Status.NOT_REGISTERED, query.address, None), origin)
             return
         found = self._store.find(asker.cluster, query.address)
         if found is None:
-            self._answer(PeerInfo(query.request, Status.NOT_FOUND, query.address, None), link, source)
+            self._answer(PeerInfo(query.request, Status.NOT_FOUND, query.address, None), origin)
             return
-        self._answer(PeerInfo(query.request, Status.OK, query.address, found.entry()), link, source)
+        self._answer(PeerInfo(query.request, Status.OK, query.address, found.entry()), origin)
         other = self._parties.get(found.key)
-        if other and other.sending and other.endpoint and found is not asker:
-            self._answer(ConnectHint(asker.entry()), other.sending, other.endpoint)
+        if found is not asker and other and other.sending and other.endpoint:
+            self._datagrams.append((other.sending.seal(encode_message(ConnectHint(asker.entry()))), other.endpoint))
 
     # --- changes --------------------------------------------------------------------------------------------------
 
-    def _alive(self, edge: Edge, observed: bytes, local: tuple[bytes, ...], now: float) -> None:
-        self._store.touch(edge, now + HEARTBEATS_MISSED * self._interval)
-        if edge.observed != observed or edge.local != local:
+    def _alive(
+        self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], origin: _Origin, now: float
+    ) -> None:
+        self._store.touch(edge, self._deadline(now))
+        if origin.newest and (edge.observed != observed or edge.local != local):
             self._store.move(edge, observed, local, now)
             self._status[edge.cluster].moves += 1
             self._changed(edge.cluster, now)
+
+    def _deadline(self, now: float) -> float:
+        return now + HEARTBEATS_MISSED * self._interval
 
     def _changed(self, cluster: str, now: float) -> None:
         if self._store.is_mesh(cluster):
@@ -322,7 +340,3 @@ class NucleusEngine:
                 bodies[party.told] = delta.until, encode_message(ack)
             party.told, body = bodies[party.told]
             self._datagrams.append((party.sending.seal(body), party.endpoint))
-
-
-def _clipped(sentence: str) -> str:
-    return sentence.encode()[:REASON_MAX].decode(errors="ignore")

@@ -68,13 +68,7 @@ def edge_from_register(
         return replace(known, observed=observed, local=register.local)
     record = _opened(register.record, remote, policy.name)
     if known is not None and record.version <= known.version:
-        raise Refused(
-            Status.STALE_RECORD,
-            f"key {short_key(remote)} is registered with a newer start from {unpack_endpoint(known.observed)}; if that "
-            "is another robot, its key file is a copy: make a new key for one of them with `omni keygen`; if not, "
-            "correct this machine's clock",
-            DropReason.STALE_RECORD,
-        )
+        raise superseded(known)
     if known is None and store.size(policy.name) >= policy.max_edges:
         raise Refused(
             Status.CLUSTER_FULL,
@@ -91,6 +85,17 @@ def edge_from_register(
         mac=record.mac,
         observed=observed,
         local=register.local,
+    )
+
+
+def superseded(known: Edge) -> Refused:
+    """The refusal of an edge whose key is registered with a newer record, ``known``."""
+    return Refused(
+        Status.STALE_RECORD,
+        f"key {short_key(known.key)} is registered by a newer start, from {unpack_endpoint(known.observed)}; if that "
+        "is another robot, its key file is a copy: give one of them a new key with `omni keygen`; if not, correct "
+        "this machine's clock",
+        DropReason.STALE_RECORD,
     )
 
 
