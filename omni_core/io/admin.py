@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from omni_core.errors import ConfigError, OmniError, SystemRefused
 from omni_core.io.files import PRIVATE_MODE, make_directory
+from omni_core.io.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +69,7 @@ class AdminServer:
             return
         self._server.close()
         self._server = None
-        clients = [task for task in self._clients if task is not asyncio.current_task()]
-        for task in clients:
-            task.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        await end_tasks([task for task in self._clients if task is not asyncio.current_task()])
         with contextlib.suppress(OSError):
             if os.stat(self._path).st_ino == self._inode:
                 os.unlink(self._path)

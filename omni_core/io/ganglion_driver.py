@@ -22,11 +22,12 @@ from omni_core.io import overlay
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic
 from omni_core.io.journal import InterfaceLock, Journal
-from omni_core.io.lifecycle import Driver, in_thread
+from omni_core.io.lifecycle import Driver
 from omni_core.io.membership import Membership, load_membership, make_settings
 from omni_core.io.netlink import AnyInterface, Netlink
 from omni_core.io.pump import GanglionPump
 from omni_core.io.tap import Tap
+from omni_core.io.tasks import end_tasks, in_thread, wait_until
 from omni_core.io.udp import UdpPort
 from omni_core.io.underlay import (
     RESOLVE_REFRESH,
@@ -120,10 +121,7 @@ class GanglionDriver(Driver):
                 return up
             if status.nucleus_state == "refused":
                 raise RegistrationRefused(status.nucleus_reason)
-            try:
-                await asyncio.wait_for(self._news.wait(), end - loop.time())
-            except asyncio.TimeoutError:
-                pass
+            await wait_until(self._news, end - loop.time())
 
     # --- steps of the life cycle ----------------------------------------------------------------------------------
 
@@ -157,8 +155,7 @@ class GanglionDriver(Driver):
 
     async def _deactivate(self) -> None:
         if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.wait([self._follower])
+            await end_tasks([self._follower])
             self._follower = None
         if self._watch is not None:
             self._watch.close()
@@ -274,10 +271,7 @@ class GanglionDriver(Driver):
             except SystemRefused as error:
                 logger.warning("the underlay could not be read: %s", error)
             unresolved = any(not self._names.addresses(endpoint) for endpoint in self._named())
-            try:
-                await asyncio.wait_for(self._underlay_changed.wait(), RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
-            except asyncio.TimeoutError:
-                pass
+            await wait_until(self._underlay_changed, RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
 
     async def _tell_engine(self) -> None:
         engine, membership = self._require_engine(), self._membership

@@ -14,13 +14,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum
-from typing import TypeVar
 
 from omni_core.errors import OmniError
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class State(Enum):
@@ -125,13 +122,3 @@ class Driver:
     async def _cleanup(self) -> None:
         """From any point of ``_configure``."""
         raise NotImplementedError
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run blocking work beside the event loop. Cancelled, it waits for the work's end: what was made must be undone."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        raise

@@ -17,8 +17,9 @@ from omni_core.errors import LocalMisuse
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic
 from omni_core.io.keyfile import load_or_create_identity, load_secret
-from omni_core.io.lifecycle import Driver, in_thread
+from omni_core.io.lifecycle import Driver
 from omni_core.io.pump import NucleusPump
+from omni_core.io.tasks import in_thread
 from omni_core.io.udp import UdpPort
 from omni_core.signaling.admission import ClusterPolicy
 

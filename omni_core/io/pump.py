@@ -17,6 +17,7 @@ from omni_core.engines.ganglion_events import GanglionEvent
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.errors import SystemRefused
 from omni_core.io.tap import Tap
+from omni_core.io.tasks import wait_until
 from omni_core.io.udp import UdpPort
 
 FRAMES_PER_WAKEUP = 64  # one GSO super-frame of 64 KiB arrives as 45 frames
@@ -62,10 +63,7 @@ class _Pump:
         """Until a full socket has taken what waits, at most ``timeout`` s."""
         self._drained.clear()
         if self._udp.congested:
-            try:
-                await asyncio.wait_for(self._drained.wait(), timeout)
-            except asyncio.TimeoutError:
-                pass
+            await wait_until(self._drained, timeout)
 
     def _on_drained(self) -> None:
         """The socket takes datagrams again."""
