@@ -30,6 +30,7 @@ from dataclasses import replace
 from omni_core.constants import (
     CONTROL_MAC,
     DATA_OVERHEAD,
+    ETHERNET_HEADER,
     FDB_AGEING,
     FDB_MAX_LOCAL,
     FDB_MAX_PER_PEER,
@@ -39,11 +40,9 @@ from omni_core.constants import (
     MAX_FRAME,
     MIN_FRAME,
     REJECT_AFTER_MESSAGES,
-    REJECT_AFTER_TIME,
     SEQUENCE_MASK,
     STREAM_SHIFT,
 )
-from omni_core.crypto.aead import Aead
 from omni_core.crypto.errors import AuthenticationFailed
 from omni_core.dataplane.port import (
     Confirmed,
@@ -58,6 +57,7 @@ from omni_core.dataplane.port import (
     Unresolved,
     UnresolvedReason,
 )
+from omni_core.dataplane.state import STREAMS, PeerState, SessionState
 from omni_core.drops import DropCounters, DropReason
 from omni_core.errors import LocalMisuse
 from omni_core.fdb import Fdb
@@ -69,60 +69,7 @@ from omni_core.wire.header import HEADER
 _MIN_PACKET = DATA_OVERHEAD + MIN_FRAME
 _MAX_PACKET = DATA_OVERHEAD + MAX_FRAME
 _STREAM_OF_NONCE = LANE_SHIFT + STREAM_SHIFT
-_STREAMS = 2  # 0: the kernel, or the only engine; 1: bulk
-_NONCE_END = _STREAMS << _STREAM_OF_NONCE
-
-
-class _Peer:
-    """``sending``: the session that seals. ``moved``: an endpoint that EndpointMoved has been emitted for."""
-
-    __slots__ = ("endpoint", "id", "moved", "sending", "sessions")
-
-    def __init__(self, peer_id: PeerId) -> None:
-        self.id = peer_id
-        self.endpoint: Endpoint | None = None
-        self.moved: tuple[str, int] | None = None
-        self.sending: _Session | None = None
-        self.sessions: list[_Session] = []
-
-
-class _Session:
-    __slots__ = (
-        "confirmed",
-        "expires",
-        "next_sequence",
-        "open",
-        "peer",
-        "receive_id",
-        "seal",
-        "send_id",
-        "stats",
-        "windows",
-    )
-
-    def __init__(self, keys: SessionKeys, peer: _Peer, now: float) -> None:
-        self.peer = peer
-        self.send_id = keys.send_id
-        self.receive_id = keys.receive_id
-        self.seal = Aead(keys.send_key)
-        self.open = Aead(keys.receive_key)
-        self.expires = now + REJECT_AFTER_TIME
-        self.next_sequence = 0
-        self.windows: list[ReplayWindow | None] = [None] * _STREAMS  # made by the first authentic packet of the stream
-        self.confirmed = False
-        self.stats = SessionStats()
-
-    def refusal(self, now: float) -> DropReason | None:
-        """Why this session must not seal any more."""
-        if now >= self.expires:
-            return DropReason.SESSION_EXPIRED
-        if self.next_sequence >= REJECT_AFTER_MESSAGES:
-            return DropReason.SEQUENCE_EXHAUSTED
-        return None
-
-    def wipe(self) -> None:
-        self.seal.wipe()
-        self.open.wipe()
+_NONCE_END = STREAMS << _STREAM_OF_NONCE
 
 
 class UserspaceDataPlane(DataPlane):
@@ -140,9 +87,9 @@ class UserspaceDataPlane(DataPlane):
         self._fdb = Fdb(ageing, max_per_peer, max_local)
         if local_mac is not None:
             self._fdb.set_static(local_mac, None)
-        self._peers: dict[PeerId, _Peer] = {}
-        self._sessions: dict[int, _Session] = {}  # by receive id
-        self._flood: tuple[_Peer, ...] = ()
+        self._peers: dict[PeerId, PeerState] = {}
+        self._sessions: dict[int, SessionState] = {}  # by receive id
+        self._flood: tuple[PeerState, ...] = ()
         self._drops = DropCounters()
         self._datagrams: list[Datagram] = []
         self._frames: list[bytes] = []
@@ -165,7 +112,7 @@ class UserspaceDataPlane(DataPlane):
         if not any(keys.send_key) or not any(keys.receive_key):
             raise LocalMisuse("a session was added with a wiped key")
         peer = self._peer(keys.peer)
-        session = _Session(keys, peer, now)
+        session = SessionState(keys, peer, now)
         peer.sessions.append(session)
         self._sessions[keys.receive_id] = session
 
@@ -220,6 +167,9 @@ class UserspaceDataPlane(DataPlane):
 
     def frames_from_port(self, frames: Sequence[bytes], now: float) -> None:
         drop = self._drops.add
+        run: list[bytes] = []  # frames for one peer that followed each other: sealed in one go
+        run_peer: PeerState | None = None
+        run_head = b""  # addresses and type of the latest of them: nothing is looked up for the next one alike
         for frame in frames:
             size = len(frame)
             if size < MIN_FRAME:
@@ -228,22 +178,37 @@ class UserspaceDataPlane(DataPlane):
             if size > MAX_FRAME:
                 drop(DropReason.FRAME_TOO_LONG)
                 continue
-            vlan = vlan_id(frame) if frame[12:14] in TPIDS else 0
-            if not self._fdb.learn(frame[6:12], vlan, None, now):
-                drop(DropReason.SOURCE_MAC_REFUSED if frame[6] & 1 else DropReason.SPLIT_HORIZON)
+            head = frame[:ETHERNET_HEADER]
+            if head == run_head:
+                run.append(frame)
                 continue
-            if frame[0] & 1:
-                if frame[0:6] == CONTROL_MAC:
+            run_head = b""
+            tagged = head[12:14] in TPIDS
+            vlan = vlan_id(frame) if tagged else 0
+            if not self._fdb.learn(head[6:12], vlan, None, now):
+                drop(DropReason.SOURCE_MAC_REFUSED if head[6] & 1 else DropReason.SPLIT_HORIZON)
+                continue
+            if head[0] & 1:
+                if head[0:6] == CONTROL_MAC:
                     drop(DropReason.RESERVED_DESTINATION)
                     continue
+                self._send(run_peer, run, now)  # first what came first
+                run = []
                 for peer in self._flood:
-                    self._send(peer, frame, now)
+                    self._send(peer, [frame], now)
                 continue
-            entry = self._fdb.find(frame[0:6], vlan)
+            entry = self._fdb.find(head[0:6], vlan)
             if entry is None:
                 self._events.append(Unresolved(frame, UnresolvedReason.UNKNOWN_DESTINATION, None))
             elif entry.owner is not None:
-                self._send(self._peers[entry.owner], frame, now)
+                peer = self._peers[entry.owner]
+                if peer is not run_peer:
+                    self._send(run_peer, run, now)
+                    run, run_peer = [], peer
+                run.append(frame)
+                if not tagged:
+                    run_head = head
+        self._send(run_peer, run, now)
 
     def frames_to_peer(self, peer: PeerId, frames: Sequence[bytes], now: float) -> None:
         known = self._peer(peer)
@@ -254,13 +219,15 @@ class UserspaceDataPlane(DataPlane):
                 self._drops.add(DropReason.FRAME_TOO_LONG)
             elif (session := known.sending) is None:
                 self._drops.add(DropReason.NO_SESSION)
-            elif (refusal := session.refusal(now)) is not None:
-                self._drops.add(refusal)
-            else:
-                self._seal(session, frame, now, data=not is_control(frame))
+            elif not self._seal(session, [frame], now, data=not is_control(frame)):
+                expired = now >= session.expires
+                self._drops.add(DropReason.SESSION_EXPIRED if expired else DropReason.SEQUENCE_EXHAUSTED)
 
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
-        drop = self._drops.add
+        drop, sessions, learn, deliver = self._drops.add, self._sessions, self._fdb.learn, self._frames.append
+        unpack = HEADER.unpack_from
+        last_head = b""  # of the latest frame delivered, and its session: there is nothing new to learn from one alike
+        last_session: SessionState | None = None
         for packet, source in datagrams:
             size = len(packet)
             if size < _MIN_PACKET:
@@ -272,11 +239,11 @@ class UserspaceDataPlane(DataPlane):
             if packet[0] < FIRST_DATA_BYTE:
                 drop(DropReason.UNKNOWN_TYPE)
                 continue
-            session_id, sequence, nonce = HEADER.unpack_from(packet)
+            session_id, sequence, nonce = unpack(packet)
             if nonce & SEQUENCE_MASK != sequence or nonce >= _NONCE_END:
                 drop(DropReason.BAD_NONCE)
                 continue
-            session = self._sessions.get(session_id)
+            session = sessions.get(session_id)
             if session is None:
                 drop(DropReason.UNKNOWN_SESSION)
                 continue
@@ -285,18 +252,18 @@ class UserspaceDataPlane(DataPlane):
                 continue
             stream = nonce >> _STREAM_OF_NONCE
             window = session.windows[stream]
-            if window is not None and not window.check(sequence):
+            newest = window is None or sequence > window.highest
+            if window is not None and not newest and not window.check(sequence):
                 drop(DropReason.REPLAYED)
                 continue
             try:
-                frame = session.open.open(nonce, packet[HEADER_SIZE:], packet[:HEADER_SIZE])
+                frame = session.opener.open(nonce, packet[HEADER_SIZE:], packet[:HEADER_SIZE])
             except AuthenticationFailed:
                 drop(DropReason.BAD_TAG)
                 continue
 
             if window is None:
                 window = session.windows[stream] = ReplayWindow()
-            newest = sequence > window.highest
             window.update(sequence)
             stats = session.stats
             stats.rx_frames += 1
@@ -312,18 +279,25 @@ class UserspaceDataPlane(DataPlane):
                 elif source != peer.moved:  # once, not for each packet until the Ganglion has decided
                     peer.moved = source
                     self._events.append(EndpointMoved(session.receive_id, Endpoint(*source)))
-            if frame[0:6] == CONTROL_MAC:
+            head = frame[:ETHERNET_HEADER]
+            if head == last_head and session is last_session:
+                deliver(frame)
+                continue
+            last_head = b""
+            if head[0:6] == CONTROL_MAC:
                 if is_control(frame):
                     self._events.append(ControlFrame(session.receive_id, frame, Endpoint(*source)))
                 else:
                     drop(DropReason.BAD_INNER_FRAME)
                 continue
             stats.last_rx_data = now
-            vlan = vlan_id(frame) if frame[12:14] in TPIDS else 0
-            if not self._fdb.learn(frame[6:12], vlan, peer.id, now):
+            tagged = head[12:14] in TPIDS
+            if not learn(head[6:12], vlan_id(frame) if tagged else 0, peer.id, now):
                 drop(DropReason.SOURCE_MAC_REFUSED)
                 continue
-            self._frames.append(frame)
+            deliver(frame)
+            if not tagged:
+                last_head, last_session = head, session
 
     def take_datagrams(self) -> list[Datagram]:
         taken, self._datagrams = self._datagrams, []
@@ -351,38 +325,50 @@ class UserspaceDataPlane(DataPlane):
 
     # --- inside ---
 
-    def _peer(self, peer_id: PeerId) -> _Peer:
+    def _peer(self, peer_id: PeerId) -> PeerState:
         peer = self._peers.get(peer_id)
         if peer is None:
-            peer = self._peers[peer_id] = _Peer(peer_id)
+            peer = self._peers[peer_id] = PeerState(peer_id)
         return peer
 
-    def _session(self, receive_id: int) -> _Session:
+    def _session(self, receive_id: int) -> SessionState:
         session = self._sessions.get(receive_id)
         if session is None:
             raise LocalMisuse("there is no session with this receive id")
         return session
 
-    def _send(self, peer: _Peer, frame: bytes, now: float) -> None:
-        """A frame from the port, for this peer."""
+    def _send(self, peer: PeerState | None, frames: list[bytes], now: float) -> None:
+        """Frames from the port, for this peer. None only without frames."""
+        if peer is None or not frames:
+            return
         session = peer.sending
-        if session is None or session.refusal(now) is not None:
+        sealed = self._seal(session, frames, now, data=True) if session is not None else 0
+        for frame in frames[sealed:]:
             self._events.append(Unresolved(frame, UnresolvedReason.NO_SESSION, peer.id))
-        else:
-            self._seal(session, frame, now, data=True)
 
-    def _seal(self, session: _Session, frame: bytes, now: float, *, data: bool) -> None:
+    def _seal(self, session: SessionState, frames: list[bytes], now: float, *, data: bool) -> int:
+        """Seal those that the session still may seal, and say how many of the frames those were."""
+        if now >= session.expires:
+            return 0
+        sequence = session.next_sequence
+        frames = frames[: REJECT_AFTER_MESSAGES - sequence]
         endpoint = session.peer.endpoint
         if endpoint is None:
-            self._drops.add(DropReason.NO_PATH)
-            return
-        sequence = session.next_sequence
-        session.next_sequence = sequence + 1  # before the seal: whatever happens there, this nonce is spent
-        header = HEADER.pack(session.send_id, sequence, sequence)
-        self._datagrams.append((header + session.seal.seal(sequence, frame, header), endpoint))
+            self._drops.add(DropReason.NO_PATH, len(frames))
+            return len(frames)
+        session.next_sequence = sequence + len(frames)  # before the seal: whatever happens there, they are spent
+        send_id, seal = session.send_id, session.sealer.seal
+        pack, append = HEADER.pack, self._datagrams.append
+        size = 0
+        for frame in frames:
+            header = pack(send_id, sequence, sequence)
+            append((header + seal(sequence, frame, header), endpoint))
+            size += len(frame)
+            sequence += 1
         stats = session.stats
-        stats.tx_frames += 1
-        stats.tx_bytes += len(frame)
+        stats.tx_frames += len(frames)
+        stats.tx_bytes += size
         stats.last_tx = now
         if data:
             stats.last_tx_data = now
+        return len(frames)

@@ -197,6 +197,18 @@ def test_a_mac_moves_between_port_and_peers(pair: Pair) -> None:
     assert owners(pair.b)[BEHIND_A, 0] == PEER_A
 
 
+def test_a_mac_that_moves_within_one_batch(pair: Pair) -> None:
+    """There and back, also by a priority-tagged frame, which differs in its first bytes and means the same entry."""
+    keys, other = key_pair(pair.draw, 7)
+    pair.b.add_session(keys, pair.now)
+    untagged, tagged = frame(MAC_B, BEHIND_A), frame(MAC_B, BEHIND_A, tag=bytes.fromhex("8100c000"))
+    for way in (untagged, tagged):
+        a1, a2 = pair.sealed_by_a([untagged, untagged])
+        packets = [a1, seal(other, len(way), len(way), way), a2]
+        assert pair.into_b(packets) == [untagged, way, untagged]
+        assert owners(pair.b)[BEHIND_A, 0] == PEER_A
+
+
 def test_vlans_have_their_own_entries_and_tags_pass_through(pair: Pair) -> None:
     on_5 = frame(MAC_B, BEHIND_A, tag=VLAN_5)
     assert pair.into_b(pair.sealed_by_a([on_5])) == [on_5]
