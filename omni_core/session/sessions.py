@@ -175,6 +175,8 @@ class Sessions:
             self._send_in_flight(peer, [e for e in peer.candidates if e not in known], now)
         elif peer.state not in USABLE:
             self._step(peer, Event.WANT, now)
+        if peer.state in AWAITING_CONFIRMATION and peer.retry_at is None:
+            peer.retry_at = now + self._retry_delay()
         self._arm(peer)
 
     def rekey(self, remote: PublicKey, now: float) -> None:
