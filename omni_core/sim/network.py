@@ -84,6 +84,7 @@ class SimNet:
         self.hosts: dict[str, SimHost] = {}
         self.nats: dict[str, SimNat] = {}
         self.internet = Segment("internet", default or LinkQuality(), None)
+        self.lose: Callable[[SimHost, bytes], bool] | None = None  # for a test that wants one particular packet lost
         self._addresses = 0
 
     # --- time ---
@@ -210,6 +211,9 @@ class SimNet:
         packet = _Packet(sender, data, (address or "", sender.port), (target[0], target[1]), self.loop.now)
         if address is None:
             self._end(packet, "", "no source address")
+            return
+        if self.lose is not None and self.lose(sender, data):
+            self._end(packet, "", "lost by the test")
             return
         segment, near = sender.segment, sender.name
         while True:
