@@ -202,9 +202,9 @@ def test_a_mac_that_moves_within_one_batch(pair: Pair) -> None:
     keys, other = key_pair(pair.draw, 7)
     pair.b.add_session(keys, pair.now)
     untagged, tagged = frame(MAC_B, BEHIND_A), frame(MAC_B, BEHIND_A, tag=bytes.fromhex("8100c000"))
-    for way in (untagged, tagged):
+    for number, way in enumerate((untagged, tagged)):
         a1, a2 = pair.sealed_by_a([untagged, untagged])
-        packets = [a1, seal(other, len(way), len(way), way), a2]
+        packets = [a1, seal(other, number, number, way), a2]
         assert pair.into_b(packets) == [untagged, way, untagged]
         assert owners(pair.b)[BEHIND_A, 0] == PEER_A
 
