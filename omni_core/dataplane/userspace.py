@@ -211,13 +211,14 @@ class UserspaceDataPlane(DataPlane):
         self._send(run_peer, run, now)
 
     def frames_to_peer(self, peer: PeerId, frames: Sequence[bytes], now: float) -> None:
-        known = self._peer(peer)
+        known = self._peers.get(peer)
+        session = known.sending if known is not None else None
         for frame in frames:
             if len(frame) < MIN_FRAME:
                 self._drops.add(DropReason.FRAME_TOO_SHORT)
             elif len(frame) > MAX_FRAME:
                 self._drops.add(DropReason.FRAME_TOO_LONG)
-            elif (session := known.sending) is None:
+            elif session is None:
                 self._drops.add(DropReason.NO_SESSION)
             elif not self._seal(session, [frame], now, data=not is_control(frame)):
                 expired = now >= session.expires
