@@ -40,7 +40,7 @@ ICMP_ERRORS = {3, 11}  # unreachable, time exceeded: both quote the datagram
 MIN_CIPHERTEXT = 10_000  # bytes, below that the noise test says little
 NOISE_LIMIT = 8.0  # standard deviations of chi-square with 255 degrees of freedom
 
-Flow = tuple[str, str]  # underlay addresses: from, to
+Flow = tuple[str, str]  # from, to
 
 
 class Violation(Exception):
@@ -48,7 +48,7 @@ class Violation(Exception):
 
 
 class DataPacket(NamedTuple):
-    flow: Flow
+    flow: Flow  # underlay addresses
     session_id: int
     nonce: int
     sealed: bytes  # ciphertext and tag
@@ -92,13 +92,15 @@ class Proof:
 def examine(
     frames: Iterable[CapturedFrame],
     ports: set[int],
+    hosts: Mapping[str, str],
     forbidden: Mapping[str, bytes],
     required: Mapping[Flow, int],
     kernel_drops: int = 0,
 ) -> Proof:
-    """``ports``: UDP ports of Ganglia and Nucleus. ``forbidden``: name -> bytes that nobody may see on the underlay.
+    """``ports``: UDP ports of Ganglia and Nucleus. ``hosts``: underlay address (IPv4 or IPv6) -> name.
 
-    ``required``: data packets that must at least have gone from one underlay address to another.
+    ``forbidden``: name -> bytes that nobody may see on the underlay. ``required``: data packets that must at least have
+    gone from one host to another.
     """
     proof = Proof()
     forbidden = {"RTPS magic": RTPS, **forbidden}
@@ -117,13 +119,14 @@ def examine(
             proof.accuse(str(violation), number)
             continue
         proof.kinds[kind] += 1
-        if data is not None:
-            proof.flows[data.flow] += 1
-            proof.sealed_bytes += len(data.sealed)
-            histogram.update(data.sealed)
-            if (data.session_id, data.nonce) in nonces:
+        for packet in data:
+            source, destination = packet.flow
+            proof.flows[(hosts.get(source, source), hosts.get(destination, destination))] += 1
+            proof.sealed_bytes += len(packet.sealed)
+            histogram.update(packet.sealed)
+            if (packet.session_id, packet.nonce) in nonces:
                 proof.accuse("a nonce twice under one session id", number)
-            nonces.add((data.session_id, data.nonce))
+            nonces.add((packet.session_id, packet.nonce))
     _judge(proof, histogram, required, kernel_drops)
     return proof
 
@@ -147,8 +150,8 @@ def _judge(proof: Proof, histogram: Counter[int], required: Mapping[Flow, int], 
         proof.accuse(f"sealed bytes do not look like noise ({proof.noise:.0f} standard deviations)")
 
 
-def classify(frame: bytes, ports: set[int]) -> tuple[str, DataPacket | None]:
-    """What the frame is, and its contents when it is a data packet. Raises Violation."""
+def classify(frame: bytes, ports: set[int]) -> tuple[str, list[DataPacket]]:
+    """What the frame is, and the data packets in it. Raises Violation."""
     if len(frame) < ETHERNET_HEADER:
         raise Violation("a frame without an Ethernet header")
     ethertype = int.from_bytes(frame[12:14], "big")
@@ -157,7 +160,7 @@ def classify(frame: bytes, ports: set[int]) -> tuple[str, DataPacket | None]:
         # RFC 826 for Ethernet and IPv4 has 28 bytes; a longer one is padding to 60, or something hides in it
         if len(packet) < 28 or any(packet[28:]):
             raise Violation("a malformed ARP frame")
-        return "ARP", None
+        return "ARP", []
     if ethertype == IPV4:
         return _ipv4(packet, ports)
     if ethertype == IPV6:
@@ -165,7 +168,7 @@ def classify(frame: bytes, ports: set[int]) -> tuple[str, DataPacket | None]:
     raise Violation(f"a frame of EtherType 0x{ethertype:04x}")
 
 
-def _ipv4(packet: bytes, ports: set[int]) -> tuple[str, DataPacket | None]:
+def _ipv4(packet: bytes, ports: set[int]) -> tuple[str, list[DataPacket]]:
     if len(packet) < 20 or (header := (packet[0] & 15) * 4) < 20:
         raise Violation("a malformed IPv4 packet")
     if int.from_bytes(packet[6:8], "big") & 0x3FFF:
@@ -177,39 +180,55 @@ def _ipv4(packet: bytes, ports: set[int]) -> tuple[str, DataPacket | None]:
     if protocol == ICMP and body and body[0] in ICMP_ERRORS:
         quoted = body[8:]
         if len(quoted) >= 28 and quoted[9] == UDP and _ports(quoted[(quoted[0] & 15) * 4 :]) <= ports:
-            return "ICMP error about an omni packet", None
+            return "ICMP error about an omni packet", []
     raise Violation(f"an IPv4 packet of protocol {protocol}")
 
 
-def _ipv6(packet: bytes, ports: set[int]) -> tuple[str, DataPacket | None]:
+def _ipv6(packet: bytes, ports: set[int]) -> tuple[str, list[DataPacket]]:
     if len(packet) < 40:
         raise Violation("a malformed IPv6 packet")
     protocol, body = packet[6], packet[40 : 40 + int.from_bytes(packet[4:6], "big")]
     while protocol in IPV6_OPTIONS and len(body) >= 8:
         protocol, body = body[0], body[8 + body[1] * 8 :]
     if protocol == ICMPV6:
-        return "ICMPv6", None
+        return "ICMPv6", []
     if protocol == UDP:
         return _udp(body, str(IPv6Address(packet[8:24])), str(IPv6Address(packet[24:40])), ports)
     raise Violation(f"an IPv6 packet of protocol {protocol}")
 
 
-def _udp(datagram: bytes, source: str, destination: str, ports: set[int]) -> tuple[str, DataPacket | None]:
+def _udp(datagram: bytes, source: str, destination: str, ports: set[int]) -> tuple[str, list[DataPacket]]:
     if len(datagram) < 8:
         raise Violation("a malformed UDP datagram")
     if not _ports(datagram) <= ports:
         raise Violation(f"a UDP datagram to port {int.from_bytes(datagram[2:4], 'big')}, not omni's")
     payload = datagram[8:]
     if payload and payload[0] >= FIRST_DATA_BYTE:
-        if len(payload) < DATA_HEADER + ETHERNET_HEADER + TAG:
-            raise Violation("a data packet that is too short")
-        session_id, sequence, nonce = (int.from_bytes(payload[i : i + 8], "little") for i in (0, 8, 16))
-        if nonce & SEQUENCE_MASK != sequence:
-            raise Violation("a datagram on the omni port whose nonce is not its sequence")
-        return "omni data", DataPacket((source, destination), session_id, nonce, payload[DATA_HEADER:])
+        return "omni data", [_data((source, destination), segment) for segment in segments(payload)]
     if len(payload) < 2 or len(payload) not in CONTROL_SIZES.get(payload[0], range(0)) or payload[1] != VERSION:
         raise Violation("a datagram on the omni port that is no omni packet")
-    return "omni control", None
+    return "omni control", []
+
+
+def segments(payload: bytes) -> list[bytes]:
+    """The datagrams in a super-datagram: where the sender uses UDP_SEGMENT, a veth carries them in one piece.
+
+    All have one length but the last, which may be shorter, and they repeat the session id. (Before Linux 6.2 the kernel
+    does not tell a capture the segment length.)
+    """
+    size = payload.find(payload[:8], DATA_HEADER + ETHERNET_HEADER + TAG)
+    if size < 0:
+        return [payload]
+    return [payload[start : start + size] for start in range(0, len(payload), size)]
+
+
+def _data(flow: Flow, payload: bytes) -> DataPacket:
+    if len(payload) < DATA_HEADER + ETHERNET_HEADER + TAG:
+        raise Violation("a data packet that is too short")
+    session_id, sequence, nonce = (int.from_bytes(payload[i : i + 8], "little") for i in (0, 8, 16))
+    if nonce & SEQUENCE_MASK != sequence:
+        raise Violation("a datagram on the omni port whose nonce is not its sequence")
+    return DataPacket(flow, session_id, nonce, payload[DATA_HEADER:])
 
 
 def _ports(datagram: bytes) -> set[int]:

@@ -31,7 +31,7 @@ from tools.netlab.capture import Capture
 from tools.netlab.lab import Host, Lab
 from tools.netlab.ownership import clean_stale
 from tools.netlab.pcap import CapturedFrame, PcapWriter, read_pcap
-from tools.netlab.process import LabError, LabProcess, LabTimeout, wait_for
+from tools.netlab.process import LabError, LabProcess, LabTimeout, stop_all, wait_for
 from tools.netlab.ros import ros_environment
 from tools.netlab.support import unavailable
 
@@ -47,6 +47,7 @@ __all__ = [
     "clean_stale",
     "read_pcap",
     "ros_environment",
+    "stop_all",
     "unavailable",
     "wait_for",
 ]

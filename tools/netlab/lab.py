@@ -121,6 +121,10 @@ class Host:
         """``host.ip("link set eth0 down")``: iproute2 acting on this namespace. Returns its output."""
         return run_ip(["-n", self.namespace, *arguments.split()], check=check).stdout
 
+    def path(self, inside: str) -> Path:
+        """A path of this host as the rest of the machine reaches it: ``host.path("/run/omni/omni0.sock")``."""
+        return Path(f"/proc/{self._keeper.pid}/root{inside}")
+
     def interfaces(self) -> list[str]:
         return [line.split()[0].partition("@")[0] for line in self.ip("-br link").splitlines()]
 

@@ -20,7 +20,7 @@ DISCOVERY_VARIABLES = (
 def ros_environment(
     home: Path,
     domain: int = 0,
-    discovery: Literal["SUBNET", "LOCALHOST", "OFF"] = "SUBNET",
+    discovery: Literal["SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT"] = "SUBNET",
     fastdds_profile: Path | None = None,
 ) -> dict[str, str | None]:
     """For ``Host.start(env=...)``; None removes a variable. ``home`` gets ROS's logs (else they land in ~/.ros).

@@ -1,0 +1,73 @@
+"""The unmodified ROS 2 applications: a talker on robot 1, listeners on the others, and a count of what they say.
+
+They use the overlay only by their environment (see dds.py).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from tools.demo_parts.dds import write_profile
+from tools.demo_parts.fleet import Robot
+from tools.netlab import Lab, LabError, LabProcess, ros_environment, stop_all
+
+INSIDE = Path(__file__).parent / "inside"
+GREETING = "Hello from robot1"  # on the wire in clear where there is no encryption
+
+
+class Numbers:
+    """Numbers that follow the greeting in a growing log."""
+
+    def __init__(self, process: LabProcess) -> None:
+        self.process = process
+        self.seen: set[int] = set()
+        self._offset = 0
+        self._pattern = re.compile(re.escape(GREETING.encode()) + rb": (\d+)\]")
+
+    def read(self) -> set[int]:
+        with self.process.log.open("rb") as log:
+            log.seek(self._offset)
+            complete, newline, _ = log.read().rpartition(b"\n")  # a half-written line waits
+            self._offset += len(complete) + len(newline)
+        self.seen.update(int(number) for number in self._pattern.findall(complete))
+        return self.seen
+
+
+class Applications:
+    """``around``: use the underlay's address instead of the VIP, so that the demo's proof has something to find."""
+
+    def __init__(self, lab: Lab, robots: list[Robot], around: bool) -> None:
+        first, *others = robots
+        self.talker = Numbers(self._start(lab, first, "talker", around, GREETING))
+        self.listeners = {robot.name: Numbers(self._start(lab, robot, "listener", around)) for robot in others}
+
+    def said(self) -> set[int]:
+        return self.talker.read()
+
+    def heard(self, robot: str) -> set[int]:
+        return self.listeners[robot].read()
+
+    def all_heard_something(self) -> bool:
+        self.check()
+        return all(numbers.read() for numbers in self.listeners.values())
+
+    def all_heard(self, number: int) -> bool:
+        return all(number in numbers.read() for numbers in self.listeners.values())
+
+    def check(self) -> None:
+        """Raises LabError when an application has ended."""
+        for numbers in (self.talker, *self.listeners.values()):
+            if not numbers.process.running:
+                raise LabError(f"{numbers.process.name} ended: {numbers.process.log_text()[-1000:]}")
+
+    def stop(self) -> None:
+        stop_all([numbers.process for numbers in (self.talker, *self.listeners.values())], grace=3.0)
+
+    def _start(self, lab: Lab, robot: Robot, program: str, around: bool, *arguments: str) -> LabProcess:
+        address = robot.host.ipv4 if around else robot.vip4
+        assert address is not None
+        profile = write_profile(lab.logs / f"{robot.name}.applications.xml", address)
+        environment = ros_environment(lab.logs / f"{robot.name}.ros", fastdds_profile=profile)
+        return robot.host.start([sys.executable, INSIDE / f"{program}.py", *arguments], name=program, env=environment)

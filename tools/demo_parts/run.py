@@ -1,0 +1,243 @@
+"""The demo from the first namespace to the verdict."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from omni_core.constants import DEFAULT_PORT
+from tools.demo_parts.applications import GREETING, Applications
+from tools.demo_parts.display import Display, rate_text, time_text
+from tools.demo_parts.fleet import Fleet, Robot
+from tools.demo_parts.inside.bulk import PATTERN
+from tools.demo_parts.proof import Flow, Proof, examine, forbidden_text
+from tools.demo_parts.watch import Watch, frames
+from tools.netlab import Lab, LabError, LabTimeout, read_pcap, wait_for
+
+BULK = Path(__file__).parent / "inside" / "bulk.py"
+BULK_PORT = 7008
+BULK_BYTES = 4_000_000
+REFRESH = 0.5  # s between two looks at everything
+SESSION_TIMEOUT = 60.0  # s
+DISCOVERY_TIMEOUT = 60.0  # s; Fast DDS takes one or two, more on a busy machine
+LAST_WORDS = 5.0  # s for messages that are under way
+HEARD_SHARE = 0.8  # of what was said, that each listener must have heard
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Options:
+    robots: int
+    seconds: float
+    engine: str
+    around_overlay: bool  # for tests: applications use the underlay, and the proof must notice
+
+
+class Check(NamedTuple):
+    ok: bool
+    text: str
+
+
+@dataclass
+class Heard:
+    """What crossed in the phase that counts: numbers said in it, and by robot those heard."""
+
+    said: set[int]
+    heard: dict[str, set[int]]
+    sealed: dict[str, int]  # frames that robot 1 sealed for the robot meanwhile
+    opened: dict[str, int]  # frames of robot 1 that the robot opened
+
+
+class Demo:
+    """``run`` returns the checks; the demo has succeeded when all are ok. Raises LabError when it cannot go on."""
+
+    def __init__(self, lab: Lab, options: Options, display: Display) -> None:
+        self._lab = lab
+        self._options = options
+        self._display = display
+        self._watch: Watch | None = None
+        self._refreshed = 0.0
+
+    def run(self) -> list[Check]:
+        phase = self._display.phase
+        with phase(f"{self._options.robots} robots and a Nucleus in namespaces"):
+            fleet = Fleet(self._lab, self._options.robots, self._options.engine, self._wait)
+            capture = self._lab.capture()
+        with phase("keys, join token, parameters"):
+            fleet.write_files()
+        with phase("Nucleus: configure, activate"):
+            fleet.start_nucleus()
+        self._watch = watch = Watch(fleet)
+        with phase("Ganglia: configure, activate"):
+            fleet.start_ganglia()
+        with phase("a session between every two robots") as details:
+            self._wait_for_sessions(watch)
+            engine = watch.statuses[fleet.robots[0].name]
+            details.append(f"engine {engine['engine']}, MTU {engine['interface_mtu']}")
+        with phase("discovery by DDS multicast") as details:
+            watch.start_probe()
+            watch.applications = applications = Applications(self._lab, fleet.robots, self._options.around_overlay)
+            self._wait_for_discovery(applications)
+        with phase(f"talker and listeners, {self._options.seconds:g} s"):
+            heard = self._listen(fleet, watch, applications)
+        with phase("throughput of one TCP stream, robot1 to robot2"):
+            goodput = self._transfer(fleet.robots[0], fleet.robots[1])
+        with phase("nodes: deactivate, cleanup, shutdown"):
+            applications.stop()
+            watch.stop_probe()
+            fleet.stop()
+        with phase("reading the capture of the underlay"):
+            captured = capture.stop()
+            proof = examine(
+                read_pcap(captured.path),
+                {DEFAULT_PORT},
+                fleet.host_names(),
+                {
+                    **forbidden_text(GREETING, [robot.mac for robot in fleet.robots]),
+                    "the bulk transfer": PATTERN,
+                },
+                required_flows(fleet.robots, heard),
+                captured.kernel_drops,
+            )
+        return [
+            *message_checks(heard),
+            *counter_checks(heard),
+            Check(proof.ok, proof_text(proof)),
+            Check(True, round_trip_text(watch.round_trips())),
+            Check(True, f"throughput, one TCP stream: {rate_text(goodput)}"),
+            Check(True, "every node went through deactivate, cleanup and shutdown; no omni0 is left"),
+        ]
+
+    # --- waiting --------------------------------------------------------------------------------------------------
+
+    def _wait(self, condition: Callable[[], T], timeout: float, what: str) -> T:
+        def refreshed() -> T:
+            self._refresh()
+            return condition()
+
+        return wait_for(refreshed, timeout, what)
+
+    def _refresh(self) -> None:
+        if self._watch is not None and time.monotonic() - self._refreshed >= REFRESH:
+            self._display.rows(self._watch.rows())
+            self._refreshed = time.monotonic()
+
+    def _wait_for_sessions(self, watch: Watch) -> None:
+        try:
+            self._wait(watch.all_up, SESSION_TIMEOUT, "a session between every two robots")
+        except LabTimeout as error:
+            states = "\n".join(
+                f"{name}: Nucleus {status['nucleus_state']} {status['nucleus_reason']}, "
+                f"peers {[(peer['name'], peer['state']) for peer in status['peers']]}, drops {status['drops']}"
+                for name, status in watch.statuses.items()
+            )
+            raise LabTimeout(f"{error}\n{states}") from None
+
+    def _wait_for_discovery(self, applications: Applications) -> None:
+        try:
+            self._wait(applications.all_heard_something, DISCOVERY_TIMEOUT, "every listener to hear the talker")
+        except LabTimeout as error:
+            counts = ", ".join(f"{name} heard {len(applications.heard(name))}" for name in applications.listeners)
+            raise LabTimeout(f"{error}: the talker said {len(applications.said())}, {counts}") from None
+
+    # --- phases ---------------------------------------------------------------------------------------------------
+
+    def _listen(self, fleet: Fleet, watch: Watch, applications: Applications) -> Heard:
+        before = self._counts(fleet)
+        first = max(applications.said())
+        end = time.monotonic() + self._options.seconds
+
+        def time_is_over() -> bool:
+            applications.check()
+            fleet.check_nodes()
+            return time.monotonic() >= end
+
+        self._wait(time_is_over, self._options.seconds + 60, "the end of the talk")
+        last = max(applications.said())
+        try:
+            self._wait(lambda: applications.all_heard(last), LAST_WORDS, "the last words")
+        except LabTimeout:
+            pass  # counted below
+        after = self._counts(fleet)
+        said = {number for number in applications.said() if first < number <= last}
+        heard = {name: applications.heard(name) & said for name in applications.listeners}
+        return Heard(
+            said,
+            heard,
+            sealed={name: after[name][0] - before[name][0] for name in heard},
+            opened={name: after[name][1] - before[name][1] for name in heard},
+        )
+
+    def _counts(self, fleet: Fleet) -> dict[str, tuple[int, int]]:
+        """By robot: frames that robot 1 has sealed for it, frames of robot 1 that it has opened."""
+        first, *others = fleet.robots
+        counts = {}
+        for robot in others:
+            source, destination = fleet.status(first), fleet.status(robot)
+            if source is None or destination is None:
+                raise LabError(f"the Ganglion of {first.name} or {robot.name} does not answer")
+            counts[robot.name] = (frames(source, robot.name, "tx"), frames(destination, first.name, "rx"))
+        return counts
+
+    def _transfer(self, source: Robot, destination: Robot) -> float:
+        """bit/s."""
+        destination.host.start([sys.executable, BULK, "serve", str(BULK_PORT)], name="bulk")
+        destination.host.wait_listening(BULK_PORT)
+        client = source.host.start(
+            [sys.executable, BULK, "send", destination.vip4, str(BULK_PORT), str(BULK_BYTES)], name="bulk"
+        )
+        self._wait(lambda: not client.running, 60, "the transfer")
+        if client.returncode != 0:
+            raise LabError(f"the transfer failed: {client.log_text()}")
+        result = json.loads(client.log_text())
+        return float(result["bytes"] * 8 / result["seconds"])
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def required_flows(robots: list[Robot], heard: Heard) -> dict[Flow, int]:
+    """Each message that was heard is at least one data packet from robot 1 to that robot."""
+    return {(robots[0].name, name): max(1, len(numbers)) for name, numbers in heard.heard.items()}
+
+
+def message_checks(heard: Heard) -> list[Check]:
+    said = len(heard.said)
+    return [
+        Check(
+            said > 0 and len(numbers) >= HEARD_SHARE * said,
+            f"{name} heard {len(numbers)} of the {said} messages that robot1 said",
+        )
+        for name, numbers in heard.heard.items()
+    ]
+
+
+def counter_checks(heard: Heard) -> list[Check]:
+    """The Ganglia themselves must have carried at least what was heard."""
+    checks = []
+    for name, numbers in heard.heard.items():
+        sealed, opened = heard.sealed[name], heard.opened[name]
+        text = f"meanwhile robot1's Ganglion sealed {sealed} frames for {name}, which opened {opened}"
+        checks.append(Check(min(sealed, opened) >= max(1, len(numbers)), text))
+    return checks
+
+
+def proof_text(proof: Proof) -> str:
+    verdict = "the underlay carried nothing in clear" if proof.ok else "the underlay carried what it must not"
+    return "\n".join([verdict, *proof.lines()])
+
+
+def round_trip_text(trips: dict[str, list[float]]) -> str:
+    medians = {
+        path: statistics.median(times)
+        for path in ("overlay", "underlay")
+        if (times := [us for name, values in trips.items() if name.startswith(path) for us in values])
+    }
+    return "round trip, median: " + ", ".join(f"{path} {time_text(us)}" for path, us in medians.items())
