@@ -25,13 +25,11 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class MadeTap:
-    name: str
+class MadeLink:
+    """A TAP or a bridge of ours. Its MAC tells it from somebody else's device of that name: it hashes our key."""
 
-
-@dataclass(frozen=True)
-class MadeBridge:
     name: str
+    mac: str
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,9 @@ class MovedRoute:
     priority: int | None
 
 
-Step: TypeAlias = "MadeTap | MadeBridge | MadePort | AddedAddress | MovedAddress | MovedRoute"
+Step: TypeAlias = "MadeLink | MadePort | AddedAddress | MovedAddress | MovedRoute"
 _KINDS: dict[str, type[Step]] = {
-    kind.__name__: kind for kind in (MadeTap, MadeBridge, MadePort, AddedAddress, MovedAddress, MovedRoute)
+    kind.__name__: kind for kind in (MadeLink, MadePort, AddedAddress, MovedAddress, MovedRoute)
 }
 
 
@@ -188,4 +186,4 @@ class InterfaceLock:
 def _place() -> dict[str, object]:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         boot = file.read().strip()
-    return {"boot": boot, "netns": os.stat("/proc/self/ns/net").st_ino}
+    return {"boot": boot, "netns": os.stat("/proc/thread-self/ns/net").st_ino}

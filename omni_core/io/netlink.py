@@ -53,7 +53,6 @@ class Link:
     running: bool  # has a carrier too
     loopback: bool
     master: int  # index of the bridge or bond it is a port of; 0: none
-    alias: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,6 @@ class Netlink:
         mtu: int | None = None,
         up: bool | None = None,
         master: int | None = None,
-        alias: str | None = None,
     ) -> None:
         """Set what is given; ``master`` 0 takes a port out of its bridge."""
         wanted: dict[str, object] = {}
@@ -120,14 +118,12 @@ class Netlink:
             wanted["mtu"] = mtu
         if master is not None:
             wanted["master"] = master
-        if alias is not None:
-            wanted["ifalias"] = alias
         if up is not None:
             wanted["state"] = "up" if up else "down"
         with _translated(link.name, f"set {', '.join(wanted)}"):
             self._ip.link("set", index=link.index, **wanted)
 
-    def add_bridge(self, name: str, mac: Mac, alias: str) -> Link:
+    def add_bridge(self, name: str, mac: Mac) -> Link:
         """A bridge that forwards at once and floods group addresses; still down. Raises SystemRefused when taken."""
         with _translated(name, "make a bridge"):
             self._ip.link(
@@ -143,7 +139,6 @@ class Netlink:
         link = self.find(name)
         if link is None:
             raise SystemRefused(name, "the bridge vanished", "see dmesg")
-        self.change(link, alias=alias)
         return link
 
     def delete(self, link: Link) -> None:
@@ -189,14 +184,21 @@ class Netlink:
 
     def add_route(self, link: Link, route: Route) -> None:
         """No error when it is there already."""
+        self._route("add", link, route, errno.EEXIST)
+
+    def delete_route(self, link: Link, route: Route) -> None:
+        """No error when it is gone already."""
+        self._route("del", link, route, errno.ESRCH)
+
+    def _route(self, action: str, link: Link, route: Route, ignore: int) -> None:
         extra: dict[str, object] = {
             key: value
             for key, value in (("gateway", route.gateway), ("prefsrc", route.source), ("priority", route.priority))
             if value is not None
         }
-        with _translated(link.name, f"add the route to {route.destination}", ignore=(errno.EEXIST,)):
+        with _translated(link.name, f"{action} the route to {route.destination}", ignore=(ignore,)):
             self._ip.route(
-                "add",
+                action,
                 dst=route.destination,
                 oif=link.index,
                 table=route.table,
@@ -281,7 +283,6 @@ def _link(message: Any) -> Link:
         running=bool(flags & _IFF_UP and flags & _IFF_RUNNING),
         loopback=bool(flags & _IFF_LOOPBACK),
         master=attributes.get("IFLA_MASTER") or 0,
-        alias=attributes.get("IFLA_IFALIAS") or "",
     )
 
 

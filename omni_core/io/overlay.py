@@ -20,20 +20,19 @@ from omni_core.errors import ConfigError, OmniError, SystemRefused
 from omni_core.io.journal import (
     AddedAddress,
     Journal,
-    MadeBridge,
+    MadeLink,
     MadePort,
-    MadeTap,
     MovedAddress,
     MovedRoute,
     Step,
 )
 from omni_core.io.netlink import AnyInterface, Link, Netlink, Route
 from omni_core.io.tap import Tap
-from omni_core.types import Mac
+from omni_core.types import Mac, format_mac
 
 logger = logging.getLogger(__name__)
 
-_PORT_MAC_BYTE = 0xFE  # as libvirt does: the highest MAC of all ports, so that no bridge takes it for its own
+_PORT_MAC_BYTE = 0xFE  # as libvirt does
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,16 @@ def create(plan: OverlayPlan, journal: Journal, netlink: Netlink) -> Tap:
         raise ConfigError(
             "interface", f"{plan.name} exists already", f"choose another name, or remove it (ip link del {plan.name})"
         )
-    journal.add(MadeTap(plan.name))
+    # In a bridge the TAP's own MAC is never used: it gets a high one, so that no bridge takes the lowest of its ports'.
+    mac = plan.mac if bridged is None else bytes([_PORT_MAC_BYTE]) + plan.mac[1:]
+    journal.add(MadeLink(plan.name, format_mac(mac)))
     tap = Tap.open(plan.name)
     try:
         link = _must_find(plan.name, netlink)
-        netlink.change(link, alias=_alias(journal))
         if bridged is None:
             _quiet_ipv6(plan.name, port=False)
             tap.set_mtu(plan.mtu)
-            netlink.change(link, mac=plan.mac, mtu=plan.mtu)
+            netlink.change(link, mac=mac, mtu=plan.mtu)
             netlink.change(link, up=True)
             _add_vips(plan, link, netlink)
         else:
@@ -74,7 +74,7 @@ def create(plan: OverlayPlan, journal: Journal, netlink: Netlink) -> Tap:
             mtu = plan.mtu if plan.mtu_fixed else max(plan.mtu, bridged.mtu)
             tap.set_mtu(mtu)
             _quiet_ipv6(plan.name, port=True)
-            netlink.change(link, mac=bytes([_PORT_MAC_BYTE]) + plan.mac[1:], mtu=mtu)
+            netlink.change(link, mac=mac, mtu=mtu)
             netlink.change(link, up=True)
             if bridged.kind == "bridge":
                 _join_bridge(plan, link, bridged, journal, netlink)
@@ -91,7 +91,7 @@ def undo(journal: Journal, netlink: Netlink) -> None:
     refused: list[Step] = []
     for step in reversed(journal.steps):
         try:
-            _undo_step(step, _alias(journal), netlink)
+            _undo_step(step, netlink)
         except OmniError as error:
             logger.warning("could not undo %s: %s", step, error)
             refused.insert(0, step)
@@ -111,11 +111,6 @@ def overlay_indices(name: str, netlink: Netlink) -> frozenset[int]:
 
 def own_bridge_name(name: str) -> str:
     return f"br-{name}"[:INTERFACE_NAME_MAX]
-
-
-def _alias(journal: Journal) -> str:
-    """Marks what the owner of this journal made, so that nobody else's device of that name is ever removed."""
-    return f"omni_ros2 {journal.path}"
 
 
 def _bridge_target(plan: OverlayPlan, netlink: Netlink) -> Link | None:
@@ -177,15 +172,17 @@ def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, ne
         *(MovedRoute(port.name, **asdict(route)) for route in routes),
         *(MovedAddress(port.name, str(address)) for address in addresses),
         MadePort(port.name, name, port.up),
-        MadeBridge(name),
+        MadeLink(name, format_mac(plan.mac)),
     )
-    bridge = netlink.add_bridge(name, plan.mac, _alias(journal))
+    bridge = netlink.add_bridge(name, plan.mac)
     _quiet_ipv6(name, port=False)
     netlink.change(link, master=bridge.index)
     netlink.change(bridge, mtu=plan.mtu)  # the robot's own traffic fits the underlay unfragmented
     netlink.change(bridge, up=True)
     _add_vips(plan, bridge, netlink)
     # An address on a port is deaf: the bridge takes the frames. So what the interface had goes up with them.
+    for route in routes:
+        netlink.delete_route(port, route)
     for address in addresses:
         netlink.delete_address(port, address)
         netlink.add_address(bridge, address)
@@ -195,10 +192,10 @@ def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, ne
         netlink.add_route(bridge, route)
 
 
-def _undo_step(step: Step, alias: str, netlink: Netlink) -> None:
-    if isinstance(step, (MadeTap, MadeBridge)):
+def _undo_step(step: Step, netlink: Netlink) -> None:
+    if isinstance(step, MadeLink):
         link = netlink.find(step.name)
-        if link is not None and link.alias == alias:
+        if link is not None and format_mac(link.mac) == step.mac:
             netlink.delete(link)
     elif isinstance(step, MadePort):
         port, bridge = netlink.find(step.name), netlink.find(step.bridge)

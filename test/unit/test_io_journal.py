@@ -17,16 +17,15 @@ from omni_core.io.journal import (
     AddedAddress,
     InterfaceLock,
     Journal,
-    MadeBridge,
+    MadeLink,
     MadePort,
-    MadeTap,
     MovedAddress,
     MovedRoute,
 )
 
 STEPS = (
-    MadeTap("omni0"),
-    MadeBridge("br-omni0"),
+    MadeLink("omni0", "02:00:00:00:00:01"),
+    MadeLink("br-omni0", "02:00:00:00:00:01"),
     MadePort("eth1", "br-omni0", True),
     AddedAddress("br0", "10.77.0.1/24"),
     MovedAddress("eth1", "192.168.1.5/24"),
