@@ -30,6 +30,11 @@ class GanglionNode(ManagedNode[GanglionDriver]):
         snapshot = thread.call(thread.driver.status)
         return ganglion_message(snapshot, thread.driver.interface, self.get_clock().now().to_msg())
 
+    def introduction(self, thread: DriverThread[GanglionDriver]) -> str:
+        status = thread.call(thread.driver.status)
+        vips = ", ".join(vip for vip in (status.vip4, status.vip6) if vip)
+        return f"{thread.driver.interface}: {vips}, UDP port {thread.driver.port}, public key {status.public_key}"
+
     def has_news(self, thread: DriverThread[GanglionDriver]) -> bool:
         news, self._news = self._news, False
         return news

@@ -69,6 +69,10 @@ class ManagedNode(LifecycleNode, Generic[D]):
         """The message for ~/status, from a driver that is configured."""
         raise NotImplementedError
 
+    def introduction(self, thread: DriverThread[D]) -> str:
+        """One log line for a driver that has just been configured."""
+        raise NotImplementedError
+
     def has_news(self, thread: DriverThread[D]) -> bool:
         """True, once, when something changed that should be published before ``status_period`` is over."""
         raise NotImplementedError
@@ -119,11 +123,13 @@ class ManagedNode(LifecycleNode, Generic[D]):
         self._publisher = self.create_publisher(self.status_type, "~/status", LATCHED)
         self._timer = self.create_timer(LOOK_PERIOD, self._look)
         self._publish()
+        self.get_logger().info(self.introduction(thread))
 
     def _activate(self) -> None:
         if self._thread is not None:
             self._thread.activate()
             self._publish()
+            self.get_logger().info("active")
 
     def _deactivate(self) -> None:
         if self._thread is not None:
@@ -132,6 +138,7 @@ class ManagedNode(LifecycleNode, Generic[D]):
             if fault is not None:
                 raise fault
             self._publish()
+            self.get_logger().info("inactive")
 
     def _remove(self) -> None:
         """Idempotent. What can be removed is, also when one step fails."""
@@ -144,6 +151,7 @@ class ManagedNode(LifecycleNode, Generic[D]):
             self._publisher = None
         if thread is not None:
             thread.close()
+            self.get_logger().info("everything removed")
 
     def _attempt(
         self, verb: str, step: Callable[[], None], otherwise: TransitionCallbackReturn

@@ -31,6 +31,11 @@ class NucleusNode(ManagedNode[NucleusDriver]):
         self._published_clusters = snapshot.clusters
         return nucleus_message(snapshot, thread.state is State.ACTIVE, self.get_clock().now().to_msg())
 
+    def introduction(self, thread: DriverThread[NucleusDriver]) -> str:
+        status = thread.call(thread.driver.status)
+        clusters = ", ".join(cluster.name for cluster in status.clusters)
+        return f"clusters {clusters}, UDP port {thread.driver.port}, public key {status.public_key}"
+
     def has_news(self, thread: DriverThread[NucleusDriver]) -> bool:
         return bool(thread.call(thread.driver.status).clusters != self._published_clusters)
 
