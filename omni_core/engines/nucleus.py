@@ -93,7 +93,7 @@ class NucleusEngine:
         """``store`` None: in memory, for this process only."""
         self._identity = identity
         self._policies = {policy.name: policy for policy in clusters}
-        self._store = store or MemoryStore(int.from_bytes(random(8), "little") or 1)
+        self._store = MemoryStore(int.from_bytes(random(8), "little") or 1) if store is None else store
         self._interval = heartbeat_interval
         self._sessions = Sessions(identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns)
         self.drops = self._sessions.drops  # one set of counters

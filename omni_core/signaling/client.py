@@ -397,12 +397,11 @@ class NucleusClient:
 
     def _apply(self, delta: Delta, now: float) -> None:
         self.cluster_size = delta.size
-        apply, ask = self._cursor.take(delta)
-        if apply:
+        if self._cursor.take(delta):
             peers = [self._book.peer(entry) for entry in delta.joins]
             self._events += [PeerJoined(*peer) for peer in peers if peer is not None]
             self._events += [PeerLeft(key) for key in delta.leaves if key != self._key]
-        if ask:
+        if self._cursor.behind:
             self._sync(now)
 
     # --- parts ----------------------------------------------------------------------------------------------------

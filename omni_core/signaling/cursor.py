@@ -10,26 +10,32 @@ class ChangeCursor:
     is applied in order, whatever the network did.
     """
 
-    __slots__ = ("_skipped_from", "epoch", "seen")
+    __slots__ = ("_skipped_from", "behind", "epoch", "seen")
 
     def __init__(self) -> None:
-        self.epoch = 0  # of the Nucleus that counts; 0: none
-        self.seen = 0  # last change number applied
-        self._skipped_from: int | None = None  # joins after this number were left out, the cluster being large
+        self.restart(0, 0)
 
     def restart(self, epoch: int, since: int) -> None:
         """Another life of the Nucleus, or none (0, 0)."""
-        self.epoch, self.seen, self._skipped_from = epoch, since, None
+        self.epoch = epoch  # of the Nucleus that counts; 0: none
+        self.seen = since  # last change number applied
+        self.behind = False  # there is more after ``seen``: ask for it now
+        self._skipped_from: int | None = None  # joins after this number were left out, the cluster being large
 
-    def take(self, delta: Delta) -> tuple[bool, bool]:
-        """-> (whether to apply it, whether to ask for what follows ``seen`` now)."""
-        if not delta.since <= self.seen < delta.until:
-            return False, delta.since > self.seen  # a gap: something between was lost
+    def take(self, delta: Delta) -> bool:
+        """Whether to apply it."""
+        if delta.since > self.seen:  # a gap: something between was lost
+            self.behind = True
+        if not delta.since <= self.seen <= delta.until:
+            return False
+        self.behind = delta.more
+        if delta.until == self.seen:
+            return False
         before, self.seen = self.seen, delta.until
         if delta.omitted:
             if self._skipped_from is None:
                 self._skipped_from = before
         elif self._skipped_from is not None:  # small again: now everyone is to be known
             self.seen, self._skipped_from = self._skipped_from, None
-            return True, True
-        return True, delta.more
+            self.behind = True
+        return True
