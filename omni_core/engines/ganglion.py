@@ -311,6 +311,12 @@ class GanglionEngine:
             self.nucleus.set_nucleus_endpoints(endpoints, now)
             self._pump(now)
 
+    def set_static_endpoints(self, public_key: PublicKey, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The name of a configured peer resolved to these addresses."""
+        if self.running:
+            self.peering.set_static_endpoints(public_key, endpoints, now)
+            self._pump(now)
+
     # --- routing between the parts --------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> None:

@@ -222,6 +222,14 @@ class Peering:
             self._remove(peer, now)
         self._update_flood()
 
+    def set_static_endpoints(self, public_key: PublicKey, endpoints: Sequence[Endpoint], now: float) -> None:
+        peer = self._book.get(public_key)
+        if peer is None or not peer.static or peer.endpoints == tuple(endpoints):
+            return
+        peer.endpoints = tuple(endpoints)
+        if not self.is_up(peer):
+            self.connect(peer, now)
+
     def reach(self, peer: Peer, now: float) -> None:
         """Traffic wants the peer. When that starts a handshake the Nucleus is asked too: the peer may have moved, and only
         a CONNECT_HINT makes it open its NAT towards us."""

@@ -274,6 +274,7 @@ class GanglionDriver(Driver):
             await wait_until(self._underlay_changed, RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
 
     async def _tell_engine(self) -> None:
+        """Addresses first: they are here at once, while a name may take its time."""
         engine, membership = self._require_engine(), self._membership
         assert membership is not None
         self._local = await in_thread(self._enumerate)
@@ -283,6 +284,10 @@ class GanglionDriver(Driver):
         nucleus = [address for endpoint in membership.nucleus for address in self._names.addresses(endpoint)]
         if nucleus:
             engine.set_nucleus_endpoints(nucleus, monotonic())
+        for peer in self.config.static_peers:
+            addresses = self._names.addresses(peer.endpoint)
+            if addresses:
+                engine.set_static_endpoints(peer.public_key, addresses, monotonic())
         self._flush()
 
     def _extend_clock(self) -> None:
