@@ -110,8 +110,8 @@ class Fdb:
             self._entries[key] = self._pinned[key] = pin
             return
         if mac not in self._everywhere:
-            for each in _ALL_VLANS:
-                self._drop_learned(_key(mac, each))
+            for key in self._learned_keys(mac):
+                self._drop_learned(key)
         self._everywhere[mac] = pin
 
     def remove_static(self, mac: Mac, vlan: int | None = None) -> None:
@@ -159,6 +159,12 @@ class Fdb:
             oldest, _ = home.popitem(last=False)
             del self._entries[oldest]
         home[key] = self._entries[key] = Entry(owner, now, home)
+
+    def _learned_keys(self, mac: Mac) -> list[bytes]:
+        """Where ``mac`` may have been learned, the shorter way: a table has rarely as many entries as there are VLANs."""
+        if len(self._entries) < len(_ALL_VLANS):
+            return [key for key in self._entries if key.startswith(mac)]
+        return [_key(mac, vlan) for vlan in _ALL_VLANS]
 
     def _drop_learned(self, key: bytes) -> None:
         entry = self._entries.get(key)
