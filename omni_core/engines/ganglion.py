@@ -49,7 +49,7 @@ from omni_core.signaling.client_events import (
     Refused,
     Registered,
 )
-from omni_core.types import Endpoint, Mac, RandomBytes, Vip
+from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import ControlType
 from omni_core.wire.inband import ControlKind, decode_control
 
