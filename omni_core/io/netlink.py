@@ -53,6 +53,7 @@ class Link:
     running: bool  # has a carrier too
     loopback: bool
     master: int  # index of the bridge or bond it is a port of; 0: none
+    alias: str  # a remark for people (ip link); "" for none
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Netlink:
         mtu: int | None = None,
         up: bool | None = None,
         master: int | None = None,
+        alias: str | None = None,
     ) -> None:
         """Set what is given; ``master`` 0 takes a port out of its bridge."""
         wanted: dict[str, object] = {}
@@ -118,6 +120,8 @@ class Netlink:
             wanted["mtu"] = mtu
         if master is not None:
             wanted["master"] = master
+        if alias is not None:
+            wanted["ifalias"] = alias
         if up is not None:
             wanted["state"] = "up" if up else "down"
         with _translated(link.name, f"set {', '.join(wanted)}"):
@@ -283,6 +287,7 @@ def _link(message: Any) -> Link:
         running=bool(flags & _IFF_UP and flags & _IFF_RUNNING),
         loopback=bool(flags & _IFF_LOOPBACK),
         master=attributes.get("IFLA_MASTER") or 0,
+        alias=attributes.get("IFLA_IFALIAS") or "",
     )
 
 

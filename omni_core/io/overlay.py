@@ -63,6 +63,7 @@ def create(plan: OverlayPlan, journal: Journal, netlink: Netlink) -> Tap:
     tap = Tap.open(plan.name)
     try:
         link = _must_find(plan.name, netlink)
+        netlink.change(link, alias=_alias(journal))
         if bridged is None:
             _quiet_ipv6(plan.name, port=False)
             tap.set_mtu(plan.mtu)
@@ -134,6 +135,11 @@ def _bridge_target(plan: OverlayPlan, netlink: Netlink) -> Link | None:
     return target
 
 
+def _alias(journal: Journal) -> str:
+    """Tells people, and `omni doctor`, whose it is."""
+    return f"omni_ros2 {journal.path}"
+
+
 def _must_find(name: str, netlink: Netlink) -> Link:
     link = netlink.find(name)
     if link is None:
@@ -175,6 +181,7 @@ def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, ne
         MadeLink(name, format_mac(plan.mac)),
     )
     bridge = netlink.add_bridge(name, plan.mac)
+    netlink.change(bridge, alias=_alias(journal))
     _quiet_ipv6(name, port=False)
     netlink.change(link, master=bridge.index)
     netlink.change(bridge, mtu=plan.mtu)  # the robot's own traffic fits the underlay unfragmented
