@@ -48,17 +48,18 @@ class Robot:
     vip4: str  # without prefix length
     public_key: bytes
     mac: bytes
-    ganglion: LabProcess | None = None
 
     @property
     def name(self) -> str:
         return self.host.name
 
 
-class _Target(NamedTuple):
+class ManagedNode(NamedTuple):
+    """A lifecycle node and the client that drives it."""
+
     host: Host
-    node: str
     process: LabProcess
+    client: LabProcess
 
 
 class Fleet:
@@ -70,9 +71,8 @@ class Fleet:
         self._engine = engine
         self._files = lab.logs / "etc"
         self.nucleus_host = lab.host("nucleus")
-        self._nucleus: LabProcess | None = None
-        self._token = ""
-        self._nucleus_params = ""
+        self._nuclei: list[ManagedNode] = []
+        self._ganglia: list[ManagedNode] = []
         self._robot_hosts = [lab.host(f"robot{number}") for number in range(1, count + 1)]
         self.robots: list[Robot] = []
 
@@ -124,57 +124,46 @@ class Fleet:
     # --- nodes ------------------------------------------------------------------------------------------------------
 
     def start_nucleus(self) -> None:
-        self._nucleus = self._start_node("nucleus", self.nucleus_host)
-        self._drive([_Target(self.nucleus_host, "/nucleus", self._nucleus)], ["configure", "activate"])
+        self._nuclei = [self._start_node("nucleus", self.nucleus_host)]
+        self._drive(self._nuclei, ["configure", "activate"])
 
     def start_ganglia(self) -> None:
-        for robot in self.robots:
-            robot.ganglion = self._start_node("ganglion", robot.host)
-        self._drive(self._ganglia(), ["configure", "activate"])
+        self._ganglia = [self._start_node("ganglion", robot.host) for robot in self.robots]
+        self._drive(self._ganglia, ["configure", "activate"])
 
     def stop(self) -> None:
         """Through the lifecycle, as a robot would. Raises LabError when a node refuses or leaves its interface."""
-        self._drive(self._ganglia(), ["deactivate", "cleanup", "shutdown"])
+        self._drive(self._ganglia, ["deactivate", "cleanup", "shutdown"])
         for robot in self.robots:
             if INTERFACE in robot.host.interfaces():
                 raise LabError(f"{robot.name}: {INTERFACE} is still there after cleanup")
-        assert self._nucleus is not None
-        self._drive([_Target(self.nucleus_host, "/nucleus", self._nucleus)], ["deactivate", "cleanup", "shutdown"])
+        self._drive(self._nuclei, ["deactivate", "cleanup", "shutdown"])
 
-    def _ganglia(self) -> list[_Target]:
-        return [_Target(robot.host, "/ganglion", robot.ganglion) for robot in self.robots if robot.ganglion is not None]
-
-    def _start_node(self, executable: str, host: Host) -> LabProcess:
+    def _start_node(self, executable: str, host: Host) -> ManagedNode:
+        # Nodes and clients need DDS before omni0 exists, and only within their robot.
+        profile = write_profile(self._lab.logs / f"{host.name}.nodes.xml", LOOPBACK)
+        home = self._lab.logs / f"{host.name}.ros"
+        environment = ros_environment(home, discovery="SYSTEM_DEFAULT", fastdds_profile=profile)
         program = os.path.join(get_package_prefix("omni_ros2"), "lib", "omni_ros2", executable)
         params = self._files / f"{host.name}.yaml"
-        return host.start(
-            [program, "--ros-args", "--params-file", params], name=executable, env=self._environment(host)
-        )
+        process = host.start([program, "--ros-args", "--params-file", params], name=executable, env=environment)
+        command = [sys.executable, LIFECYCLE, f"/{executable}", f"{LIFECYCLE_TIMEOUT:g}"]
+        return ManagedNode(host, process, host.start(command, name="lifecycle", env=environment, stdin=True))
 
-    def _environment(self, host: Host) -> dict[str, str | None]:
-        # The nodes need DDS before omni0 exists, and only within their robot.
-        profile = write_profile(self._lab.logs / f"{host.name}.nodes.xml", LOOPBACK)
-        return ros_environment(self._lab.logs / f"{host.name}.ros", discovery="SYSTEM_DEFAULT", fastdds_profile=profile)
+    def _drive(self, nodes: Sequence[ManagedNode], transitions: Sequence[str]) -> None:
+        """All nodes at once. Raises LabError with the node's own words when one fails or dies."""
+        for node in nodes:
+            node.client.write("".join(f"{name}\n" for name in transitions))
 
-    def _drive(self, targets: Sequence[_Target], transitions: Sequence[str]) -> None:
-        """All at once. Raises LabError with the node's own words when one fails or dies."""
-        clients = []
-        for host, node, _ in targets:
-            command = [sys.executable, LIFECYCLE, node, f"{LIFECYCLE_TIMEOUT:g}", *transitions]
-            clients.append(host.start(command, name=f"lifecycle-{transitions[0]}", env=self._environment(host)))
+        def all_done() -> bool:
+            self.check_nodes()
+            for node in nodes:
+                if not node.client.running:
+                    words = node.client.log_text().strip()
+                    raise LabError(f"{node.host.name}: {words}\n{quoted(node.process)}")
+            return all(f"{transitions[-1]}: " in node.client.log_text() for node in nodes)
 
-        def all_ended() -> bool:
-            for target, client in zip(targets, clients, strict=True):
-                code = client.returncode
-                if code:
-                    words = client.log_text().strip()
-                    raise LabError(f"{target.host.name}: {words}\n{quoted(target.process)}")
-                if code is None and not target.process.running:
-                    ended = f"{target.node} ended with {target.process.returncode}"
-                    raise LabError(f"{target.host.name}: {ended}\n{quoted(target.process)}")
-            return all(client.returncode == 0 for client in clients)
-
-        self._wait(all_ended, LIFECYCLE_TIMEOUT + 5, f"the nodes to {', '.join(transitions)}")
+        self._wait(all_done, LIFECYCLE_TIMEOUT + 5, f"the nodes to {', '.join(transitions)}")
 
     # --- what they say ------------------------------------------------------------------------------------------------
 
@@ -188,9 +177,9 @@ class Fleet:
 
     def check_nodes(self) -> None:
         """Raises LabError when a node has died."""
-        for target in self._ganglia():
-            if not target.process.running:
-                raise LabError(f"{target.host.name}: {target.node} died\n{quoted(target.process)}")
+        for node in (*self._nuclei, *self._ganglia):
+            if not node.process.running:
+                raise LabError(f"{node.process.name} ended with {node.process.returncode}\n{quoted(node.process)}")
 
 
 def quoted(process: LabProcess) -> str:

@@ -76,14 +76,15 @@ class Host:
         name: str | None = None,
         env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
+        stdin: bool = False,
     ) -> LabProcess:
-        """Start a process inside; output goes to ``<lab.logs>/<host>-<name>.log``.
+        """Start a process inside; output goes to ``<lab.logs>/<host>-<name>.log``. ``stdin``: for ``process.write``.
 
         ``env`` is laid over the caller's environment, None removes a variable. The process gets SIGKILL if this one
         dies, so it must be started from the main thread (the kernel ties that to the parent *thread*): else LabError.
         """
         label = name or Path(os.fspath(command[0])).name
-        return self.lab._spawn(self._inside(command, cwd), f"{self.name}-{label}", env or {})
+        return self.lab._spawn(self._inside(command, cwd), f"{self.name}-{label}", env or {}, stdin)
 
     def run(
         self,
@@ -285,14 +286,16 @@ class Lab:
         self.hosts[name] = Host(self, name, namespace, ipv4, ipv6)
         return self.hosts[name]
 
-    def _spawn(self, command: Sequence[str], label: str, env: Mapping[str, str | None]) -> LabProcess:
+    def _spawn(
+        self, command: Sequence[str], label: str, env: Mapping[str, str | None], stdin: bool = False
+    ) -> LabProcess:
         if threading.current_thread() is not threading.main_thread():
             raise LabError("start lab processes from the main thread: they are killed when the starting thread ends")
         log = self.logs / f"{label}.log"
         with open(log, "wb") as output:
             popen = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=merged_environment(env),

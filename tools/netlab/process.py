@@ -85,6 +85,15 @@ class LabProcess:
         assert found is not None
         return found
 
+    def write(self, text: str) -> None:
+        """To the standard input of a process started with ``stdin=True``. Raises LabError when it has ended."""
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.write(text.encode())
+            self._popen.stdin.flush()
+        except BrokenPipeError:
+            raise LabError(f"{self.name} ended with {self.wait(5)}\n{self._tail()}") from None
+
     def signal(self, number: int) -> None:
         """To the process only. No error when it has ended."""
         if self.running:

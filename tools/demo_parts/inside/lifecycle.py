@@ -1,8 +1,9 @@
 """Brings a lifecycle node through transitions by its services, as `ros2 lifecycle set` does, where ros2cli is missing.
 
-    lifecycle.py NODE TIMEOUT TRANSITION...       transitions: configure activate deactivate cleanup shutdown
+    lifecycle.py NODE TIMEOUT       reads transitions: configure, activate, deactivate, cleanup, shutdown; one a line
 
-Prints a line for each. Exit status 1 with a sentence when the node does not answer or refuses.
+Prints "<transition>: <state reached>" for each. Exit status 1 with a sentence when the node does not answer within
+TIMEOUT seconds or refuses. One client for all transitions, because Fast DDS takes up to 3 s to find a node.
 """
 
 from __future__ import annotations
@@ -34,26 +35,28 @@ class Refused(Exception):
 
 
 class Lifecycle:
-    """Client of one lifecycle node. ``deadline``: time.monotonic() by which everything must have happened."""
+    """Client of one lifecycle node. ``timeout``: s for one transition."""
 
-    def __init__(self, node: Node, target: str, deadline: float) -> None:
+    def __init__(self, node: Node, target: str, timeout: float) -> None:
         self._node = node
         self._target = target
-        self._deadline = deadline
+        self._timeout = timeout
+        self._deadline = 0.0  # of the transition under way, time.monotonic()
         self._change = node.create_client(ChangeState, f"{target}/change_state")
         self._get = node.create_client(GetState, f"{target}/get_state")
 
-    def state(self) -> Any:
+    def _state(self) -> Any:
         return self._call(self._get, GetState.Request()).current_state
 
     def go(self, name: str) -> str:
         """Make one transition; returns the label of the state reached. Raises Refused."""
-        before = self.state()
+        self._deadline = time.monotonic() + self._timeout
+        before = self._state()
         number = SHUTDOWN.get(before.id) if name == "shutdown" else TRANSITIONS[name]
         if number is None:
             raise Refused(f"{self._target} is {before.label}: it cannot {name}")
         answer = self._call(self._change, ChangeState.Request(transition=Transition(id=number)))
-        after = self.state().label
+        after = self._state().label
         if not answer.success:
             raise Refused(f"{self._target} refused to {name}: it was {before.label}, it is {after}")
         return str(after)
@@ -68,12 +71,13 @@ class Lifecycle:
         return future.result()
 
 
-def main(target: str, timeout: str, *transitions: str) -> int:
+def main(target: str, timeout: str) -> int:
     rclpy.init()
     node = rclpy.create_node("lifecycle_client")
     try:
-        lifecycle = Lifecycle(node, target, time.monotonic() + float(timeout))
-        for name in transitions:
+        lifecycle = Lifecycle(node, target, float(timeout))
+        for line in sys.stdin:
+            name = line.strip()
             print(f"{name}: {lifecycle.go(name)}", flush=True)
     except Refused as refusal:
         print(refusal, file=sys.stderr)
