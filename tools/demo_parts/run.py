@@ -89,6 +89,7 @@ class Demo:
             heard = self._listen(fleet, watch, applications)
         with phase("throughput of one TCP stream, robot1 to robot2"):
             goodput = self._transfer(fleet.robots[0], fleet.robots[1])
+        self._watch = None  # the table keeps what it was at work
         with phase("nodes: deactivate, cleanup, shutdown"):
             applications.stop()
             watch.stop_probe()

@@ -101,7 +101,7 @@ class LabProcess:
 
     def stop(self, grace: float = 3.0) -> int:
         """SIGTERM, then SIGKILL to its group after ``grace`` seconds. Returns the exit status. Idempotent."""
-        self.signal(signal.SIGTERM)
+        self._ask_to_end()
         try:
             return self._popen.wait(grace)
         except subprocess.TimeoutExpired:
@@ -115,6 +115,11 @@ class LabProcess:
             pass
         return self._popen.wait()
 
+    def _ask_to_end(self) -> None:
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        self.signal(signal.SIGTERM)
+
     def _tail(self) -> str:
         return f"--- {self.log} ---\n{self.log_text()[-LOG_TAIL:]}"
 
@@ -122,7 +127,7 @@ class LabProcess:
 def stop_all(processes: Sequence[LabProcess], grace: float) -> None:
     """SIGTERM to all at once, one common ``grace``, then SIGKILL to their groups."""
     for process in processes:
-        process.signal(signal.SIGTERM)
+        process._ask_to_end()
     deadline = time.monotonic() + grace
     for process in processes:
         process.stop(max(0.0, deadline - time.monotonic()))
