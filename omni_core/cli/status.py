@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rich.console import Group
@@ -83,16 +85,21 @@ def _traffic(counted: Mapping[str, Any], direction: str) -> str:
 
 
 def _watch(look: Callable[[], Group], interval: float) -> int:
-    """One that restarts is waited for. Ends with Ctrl-C only."""
+    """In place on a terminal, else page after page. One that restarts is waited for. Ends with Ctrl-C only."""
+    console = output.make_console()
     shown: Group | Text = look()
+    show: Callable[[Group | Text], None] = console.print
     try:
-        with Live(shown, console=output.make_console(), auto_refresh=False, screen=False) as live:
+        with contextlib.ExitStack() as stack:
+            if console.is_terminal:
+                live = stack.enter_context(Live(console=console, auto_refresh=False))
+                show = partial(live.update, refresh=True)
             while True:
+                show(shown)
                 time.sleep(interval)
                 try:
                     shown = look()
                 except OmniError as error:
                     shown = Text(str(error))
-                live.update(shown, refresh=True)
     except KeyboardInterrupt:
         return exit_codes.OK

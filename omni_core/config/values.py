@@ -10,7 +10,6 @@ import re
 from typing import NamedTuple
 
 from omni_core.constants import DEFAULT_PORT
-from omni_core.crypto.identity import parse_key_text
 from omni_core.types import Endpoint, Mac, PublicKey, is_group, is_host, is_name, parse_mac
 
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ of Linux, with its final zero, is 16
@@ -39,6 +38,9 @@ class ClusterFile(NamedTuple):
 
 
 def parse_public_key(text: str) -> PublicKey:
+    # Imported here: the tables are to be readable (help, doctor, documentation) where PyNaCl is missing.
+    from omni_core.crypto.identity import parse_key_text
+
     try:
         return parse_key_text(text)
     except ValueError as error:
