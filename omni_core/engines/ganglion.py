@@ -53,7 +53,8 @@ from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import ControlType
 from omni_core.wire.inband import ControlKind, decode_control
 
-_HOUSEKEEPING = 1.0  # s between two looks at ageing and waiting frames
+_HOUSEKEEPING = 1.0  # s between two looks at waiting frames
+_AGEING_LOOK = 10.0  # s between two looks at the FDB when no frame waits: an idle robot is not woken each second
 
 
 @dataclass
@@ -254,7 +255,7 @@ class GanglionEngine:
             if ping.deadline <= now:
                 self._end_ping(token, None, "no answer" if ping.sent is not None else self._why_unreached(ping.address))
         if self._housekeeping is not None and self._housekeeping <= now:
-            self._housekeeping = now + _HOUSEKEEPING
+            self._housekeeping = now + _AGEING_LOOK
             self.plane.tick(now)
             self.resolver.expire(now)
         self._pump(now)
@@ -334,6 +335,8 @@ class GanglionEngine:
                 self._on_nucleus(event, now)
             if not events:
                 break
+        if self._housekeeping is not None and self.resolver.is_waiting:
+            self._housekeeping = min(self._housekeeping, now + _HOUSEKEEPING)
         self._datagrams += self.sessions.take_datagrams()
         self._datagrams += self.plane.take_datagrams()
         if nucleus is not None:

@@ -231,8 +231,8 @@ class Peering:
             self.connect(peer, now)
 
     def reach(self, peer: Peer, now: float) -> None:
-        """Traffic wants the peer. When that starts a handshake the Nucleus is asked too: the peer may have moved, and only
-        a CONNECT_HINT makes it open its NAT towards us."""
+        """Traffic wants the peer. When that starts a handshake the Nucleus is asked too: the peer may have moved, and
+        only a CONNECT_HINT makes it open its NAT towards us."""
         if self._sessions.state(peer.public_key) is State.DOWN:
             self._ask(peer, now)
         self.connect(peer, now)
@@ -314,7 +314,7 @@ class Peering:
         if peer.up_since is None:
             peer.up_since = peer.last_data = now
             peer.liveness = Liveness(last_ping=0.0)
-            self._polls.set(peer.id, now + LIVENESS_POLL)
+            self._polls.set(peer.id, _next_poll(now))
             endpoint = peer.path or Endpoint("?", 0)
             self._emit(PeerUp(peer.public_key, peer.name, endpoint, f"{peer.label} is up at {endpoint}"))
         self._update_flood()
@@ -380,7 +380,7 @@ class Peering:
         for peer_id in self._polls.pop_due(now):
             peer = self._book.by_id(peer_id)
             if peer is not None and peer.up_since is not None:
-                self._polls.set(peer_id, now + LIVENESS_POLL)
+                self._polls.set(peer_id, _next_poll(now))
                 self._poll(peer, now)
 
     def _poll(self, peer: Peer, now: float) -> None:
@@ -404,3 +404,8 @@ class Peering:
         elif care is Care.REHANDSHAKE:
             self._ask(peer, now)
             self._sessions.rekey(peer.public_key, now)
+
+
+def _next_poll(now: float) -> float:
+    """The same moment for all peers, so that 127 of them wake a robot once per LIVENESS_POLL and not 127 times."""
+    return (now // LIVENESS_POLL + 1) * LIVENESS_POLL

@@ -87,5 +87,9 @@ class Resolver:
         self.for_peer.expire(now)
         self.for_address.expire(now)
 
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self.for_peer or self.for_address)
+
     def __len__(self) -> int:
         return len(self.for_peer) + len(self.for_address)

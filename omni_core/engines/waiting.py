@@ -69,6 +69,10 @@ class WaitingFrames(Generic[K]):
     def count(self, destination: K) -> int:
         return len(self._queues.get(destination, ()))
 
+    def __bool__(self) -> bool:
+        """Some frame waits."""
+        return bool(self._queues)
+
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
 

@@ -161,7 +161,7 @@ class Fdb:
         home[key] = self._entries[key] = Entry(owner, now, home)
 
     def _learned_keys(self, mac: Mac) -> list[bytes]:
-        """Where ``mac`` may have been learned, the shorter way: a table has rarely as many entries as there are VLANs."""
+        """Where ``mac`` may have been learned. A table rarely has as many entries as there are VLANs."""
         if len(self._entries) < len(_ALL_VLANS):
             return [key for key in self._entries if key.startswith(mac)]
         return [_key(mac, vlan) for vlan in _ALL_VLANS]
