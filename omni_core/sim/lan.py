@@ -29,6 +29,7 @@ class LanHost:
         self.address = IPv4Address(address)
         self.neighbours: dict[IPv4Address, Mac] = {}
         self.received: list[Udp] = []
+        self.on_udp: Callable[[], None] | None = None  # told after each
         self._port = port
         self._waiting: defaultdict[IPv4Address, list[Udp]] = defaultdict(list)
         port.plug(self._on_frame)
@@ -76,3 +77,5 @@ class LanHost:
         packet = parse_udp(frame)
         if packet is not None:
             self.received.append(packet)
+            if self.on_udp is not None:
+                self.on_udp()
