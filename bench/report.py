@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.measure import Cell
@@ -22,6 +23,7 @@ NOISY = 0.1  # share of the processors that others may take before a figure is m
 class Column(NamedTuple):
     key: str
     title: str
+    short: str  # title in the table, which has to fit 80 characters
     unit: str
     measurement: str
     value: str
@@ -30,10 +32,10 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("tcp", "TCP goodput", "Mbit/s", "tcp", "goodput_mbit_s", True, 0),
-    Column("rtt_p50", "64-byte round trip p50", "µs", "round_trip", "p50_us", False, 1),
-    Column("rtt_p99", "64-byte round trip p99", "µs", "round_trip", "p99_us", False, 1),
-    Column("cpu", "CPU per GB of TCP", "s/GB", "tcp", "cpu_s_per_gb", False, 2),
+    Column("tcp", "TCP goodput", "TCP", "Mbit/s", "tcp", "goodput_mbit_s", True, 0),
+    Column("rtt_p50", "64-byte round trip p50", "64 B RTT p50", "µs", "round_trip", "p50_us", False, 1),
+    Column("rtt_p99", "64-byte round trip p99", "64 B RTT p99", "µs", "round_trip", "p99_us", False, 1),
+    Column("cpu", "CPU per GB of TCP", "CPU", "s/GB", "tcp", "cpu_s_per_gb", False, 2),
 )
 
 
@@ -70,10 +72,12 @@ def summarize(cells: Sequence[Cell]) -> Summary:
 
 def table(summary: Summary, cells: Sequence[Cell]) -> Table:
     repetitions = 1 + max(cell.repetition for cell in cells)
-    view = Table(title=f"median of {repetitions}, its ratio to raw, lowest–highest", title_justify="left")
-    view.add_column("subject")
+    view = Table(
+        title=f"median of {repetitions}, its ratio to raw, lowest–highest", title_justify="left", box=SIMPLE_HEAD
+    )
+    view.add_column("subject", no_wrap=True)
     for column in COLUMNS:
-        view.add_column(f"{column.title}\n{column.unit}", justify="right", no_wrap=True)
+        view.add_column(f"{column.short}\n{column.unit}", justify="right", no_wrap=True)
     for subject, figures in summary.items():
         row = [_figure_text(figures[column.key], column) if column.key in figures else "-" for column in COLUMNS]
         view.add_row(subject, *row)

@@ -32,10 +32,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5, metavar="N")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--subjects", default="", help="comma-separated; default: all")
+    parser.add_argument("--engine", default="", help="raw and this data plane only: same as --subjects raw,ENGINE")
     parser.add_argument("--out", type=Path, default=None, help="directory; default: bench/results/<time>")
     arguments = parser.parse_args(argv)
     if arguments.repetitions < 1 or not 0.1 <= arguments.seconds <= 600:
         parser.error("--repetitions must be 1 or more, --seconds between 0.1 and 600")
+    if arguments.engine:
+        arguments.subjects = f"raw,{arguments.engine}"
     return arguments
 
 

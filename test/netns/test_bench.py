@@ -30,7 +30,7 @@ def test_smoke(tmp_path: Path):
     assert written["schema"] == 1 and written["settings"]["congestion_control"] == "cubic"
     assert {"kernel", "processor", "processors", "python", "iperf3"} <= written["machine"].keys()
     subjects = [name for name in find() if name not in written["skipped"]]
-    assert "raw" in subjects
+    assert {"raw", "python"} <= set(subjects), written["skipped"]
     assert [(c["subject"], c["measurement"]) for c in written["cells"]] == [
         (subject, measurement) for measurement in ("tcp", "round_trip") for subject in subjects
     ]
@@ -41,9 +41,17 @@ def test_smoke(tmp_path: Path):
         for column in COLUMNS:
             figure = written["summary"][subject][column.key]
             assert 0 < figure["minimum"] <= figure["median"] <= figure["maximum"]
-            assert column.title in result.stdout.replace("\n", " ") or column.title.split()[0] in result.stdout
+            assert column.short in result.stdout
     for column in COLUMNS:
         assert (tmp_path / f"{column.key}.png").read_bytes().startswith(PNG)
+
+
+def test_a_subject_that_does_not_come_up_is_skipped_with_its_reason(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("OMNI_TOKEN_FILE", str(tmp_path / "no such token"))
+    result = bench("--repetitions", "1", "--seconds", "0.5", "--engine", "python", "--out", str(tmp_path))
+    assert result.returncode == 0
+    skipped = json.loads((tmp_path / "result.json").read_text())["skipped"]
+    assert "token_file" in skipped["python"] and "skipped" in result.stdout
 
 
 def test_an_unknown_subject_is_named(tmp_path: Path):
