@@ -114,7 +114,12 @@ class GanglionEngine:
             drain=self._handle_session_events,
         )
         self.resolver = Resolver(
-            self.book, self.drops, is_up=self.peering.is_up, connect=self.peering.reach, query=self._query
+            self.book,
+            self.drops,
+            is_up=self.peering.is_up,
+            reach=self.peering.reach,
+            connect=self.peering.connect,
+            query=self._query,
         )
         self.nucleus: NucleusClient | None = None
         self.nucleus_reason = ""

@@ -13,8 +13,8 @@ from omni_core.wire.ethernet import target_address
 
 
 class Resolver:
-    """``connect(peer, now)`` brings a session up; ``query(address, now)`` asks the Nucleus and says whether it
-    could."""
+    """``reach(peer, now)`` brings a session up with the help of the Nucleus, ``connect`` without asking it (again);
+    ``query(address, now)`` asks the Nucleus who has an address, and says whether it could."""
 
     def __init__(
         self,
@@ -22,11 +22,13 @@ class Resolver:
         drops: DropCounters,
         *,
         is_up: Callable[[Peer], bool],
+        reach: Callable[[Peer, float], None],
         connect: Callable[[Peer, float], None],
         query: Callable[[Vip | Mac, float], bool],
     ) -> None:
         self._book = book
         self._is_up = is_up
+        self._reach = reach
         self._connect = connect
         self._query = query
         self._drops = drops
@@ -39,7 +41,7 @@ class Resolver:
         if peer is None:
             self._query(address, now)
         elif not self._is_up(peer):
-            self._connect(peer, now)
+            self._reach(peer, now)
         return peer
 
     def watch_group_frame(self, frame: bytes, flooded: frozenset[PeerId], now: float) -> None:
@@ -54,7 +56,7 @@ class Resolver:
                 self.for_address.add(address, frame, now)
         elif peer.id not in flooded:
             self.for_peer.add(peer.id, frame, now)
-            self._connect(peer, now)
+            self._reach(peer, now)
 
     def look_for_destination(self, frame: bytes, now: float) -> None:
         """A unicast frame whose MAC the FDB does not know, in a cluster where not everyone is connected. It
@@ -66,7 +68,7 @@ class Resolver:
 
     def no_session(self, peer: Peer, frame: bytes, now: float) -> None:
         self.for_peer.add(peer.id, frame, now)
-        self._connect(peer, now)
+        self._reach(peer, now)
 
     def answered(self, address: Vip | Mac, peer: Peer | None, now: float) -> None:
         """The Nucleus answered: the frames wait for the peer now, or are dropped."""

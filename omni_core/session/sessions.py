@@ -73,6 +73,7 @@ class _Peer:
         "candidates",
         "current",
         "endpoint",
+        "heard",
         "in_flight",
         "jar",
         "pending",
@@ -93,6 +94,7 @@ class _Peer:
         self.wanted = False
         self.candidates: list[Endpoint] = []
         self.endpoint: Endpoint | None = None  # where the peer was last heard
+        self.heard: Endpoint | None = None  # where an initiation that lost the tie to ours came from
         self.jar: CookieJar | None = None
         self.in_flight: SentInitiation | None = None
         self.attempt_ends: float | None = None
@@ -168,7 +170,8 @@ class Sessions:
             peer = self._peers[remote] = _Peer(remote, profile)
         self._unsolicited.pop(remote, None)
         peer.profile, peer.body, peer.wanted = profile, body, True
-        known, peer.candidates = peer.candidates, list(dict.fromkeys(endpoints))[:_CANDIDATES_MAX]
+        places = endpoints if peer.heard is None else [peer.heard, *endpoints]
+        known, peer.candidates = peer.candidates, list(dict.fromkeys(places))[:_CANDIDATES_MAX]
         if peer.current and peer.rekey_at is None and peer.state is State.UP:
             peer.rekey_at = self._rekey_time(peer.current)
         if peer.state in IN_FLIGHT:
@@ -386,7 +389,9 @@ class Sessions:
             self._initiate(peer, now)
         elif action is Action.INSIST:
             if source is not None and source not in peer.candidates:
+                peer.heard = source
                 peer.candidates = [source, *peer.candidates][:_CANDIDATES_MAX]
+                self._send_in_flight(peer, [source], now)
             peer.retry_at = min(peer.retry_at or now + TIE_RETRY, now + TIE_RETRY)
         elif action is Action.ANSWER:
             self._end_attempt(peer)
@@ -494,7 +499,7 @@ class Sessions:
 
     def _end_attempt(self, peer: _Peer) -> None:
         self._end_flight(peer)
-        peer.retry_at = peer.attempt_ends = None
+        peer.retry_at = peer.attempt_ends = peer.heard = None
 
     def _clear(self, peer: _Peer) -> None:
         self._end_attempt(peer)
