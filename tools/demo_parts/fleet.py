@@ -147,7 +147,7 @@ class Fleet:
         program = os.path.join(get_package_prefix("omni_ros2"), "lib", "omni_ros2", executable)
         params = self._files / f"{host.name}.yaml"
         process = host.start([program, "--ros-args", "--params-file", params], name=executable, env=environment)
-        command = [sys.executable, LIFECYCLE, f"/{executable}", f"{LIFECYCLE_TIMEOUT:g}"]
+        command = [sys.executable, str(LIFECYCLE), f"/{executable}", f"{LIFECYCLE_TIMEOUT:g}"]
         return ManagedNode(host, process, host.start(command, name="lifecycle", env=environment, stdin=True))
 
     def _drive(self, nodes: Sequence[ManagedNode], transitions: Sequence[str]) -> None:

@@ -15,15 +15,15 @@ import struct
 import sys
 import time
 
-ECHO_REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
-ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
+ECHO_REQUEST: dict[int, int] = {socket.AF_INET: 8, socket.AF_INET6: 128}
+ECHO_REPLY: dict[int, int] = {socket.AF_INET: 0, socket.AF_INET6: 129}
 HEAD = struct.Struct(">BBHHH")  # RFC 792, RFC 4443: type, code, checksum, identifier, sequence
 PAYLOAD = bytes(48)
 
 
 def checksum(data: bytes) -> int:
     """RFC 1071. The kernel fills that of ICMPv6 in by itself."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
 
