@@ -43,7 +43,7 @@ def net_admin(machine: Machine) -> Finding:
     if effective_capabilities(machine) >> CAP_NET_ADMIN & 1:
         return ok("CAP_NET_ADMIN", "granted")
     return problem(
-        "CAP_NET_ADMIN", "missing: no overlay interface can be made",
+        "CAP_NET_ADMIN", "missing: no overlay interface can be made (a Nucleus needs none)",
         "run as root, or grant it (systemd: AmbientCapabilities=CAP_NET_ADMIN; docker: --cap-add NET_ADMIN)",
     )  # fmt: skip
 
