@@ -1,7 +1,7 @@
 """100,000 junk datagrams at a Nucleus, as many at a client: no exception, no change of state, no answer, all counted.
 
-The attacker sees every datagram of a working cluster, and sends truncated, random, bit-flipped and repeated ones from any
-source address.
+The attacker sees every datagram of a working cluster, and sends truncated, random, bit-flipped and repeated ones from
+any source address.
 """
 
 from __future__ import annotations

@@ -229,3 +229,7 @@ class Net:
 
     def all_registered(self) -> bool:
         return all(edge.registered for edge in self.edges.values() if edge.alive)
+
+    def quiet(self) -> bool:
+        """Nothing is on its way."""
+        return not self._queue

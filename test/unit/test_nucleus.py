@@ -31,8 +31,9 @@ from omni_core.signaling.client_events import (
     Refused,
     Registered,
 )
+from omni_core.signaling.messages import PeerEntry
 from omni_core.types import Endpoint
-from omni_core.wire.control import SIGNALING_MAX, ControlType
+from omni_core.wire.control import SIGNALING_MAX, SIGNALING_OVERHEAD, ControlType
 
 KEY = b"a" * 32
 LIFETIME = HEARTBEATS_MISSED * HEARTBEAT_INTERVAL
@@ -100,6 +101,21 @@ def test_a_join_reaches_everyone_at_once(net: Net) -> None:
     assert record == late.record and endpoints == (late.at, Endpoint("192.168.1.2", 51820))
     net.run(60)
     assert knows(late) == set(), "they came longer ago than RECENT_PEERS; they know us, and the rest is for queries"
+
+
+def test_a_join_is_pushed_once_to_each_and_alone(net: Net) -> None:
+    formed(net, 6)
+    net.run(60)
+    assert net.run(1, net.quiet)
+    net.record = True
+    late = net.edge().start()
+    net.run(5)
+    assert net.run(1, net.quiet)
+    told = [(data, to) for data, source, to in net.seen if source == NUCLEUS_AT and data[0] == ControlType.SIGNALING]
+    asked = [data for data, _, to in net.seen if to == NUCLEUS_AT and data[0] == ControlType.SIGNALING]
+    assert len(told) - len(asked) == 6
+    alone = SIGNALING_OVERHEAD + PeerEntry(late.record, ()).size + 80
+    assert all(len(data) < alone or to == late.at for data, to in told), "the newcomer's acknowledgement lists all"
 
 
 def test_registration_lists_the_peers_of_the_last_90_seconds(net: Net) -> None:

@@ -338,3 +338,27 @@ def test_a_leave_of_ourselves_is_not_believed(net: Net) -> None:
     before = len(edge.events)
     tell(net, edge, HeartbeatAck(0, Status.OK, "", None, epoch, Delta(seen, seen + 1, 1, (), (edge.key,))))
     assert len(edge.events) == before
+
+
+def test_a_nucleus_that_counts_anew_is_registered_with_anew(net: Net) -> None:
+    """A restart behind one session (a shared store, say): change numbers of two lives are never mixed."""
+    edge = net.edge().start()
+    net.run(1)
+    tell(net, edge, HeartbeatAck(0, Status.OK, "", None, edge.client._cursor.epoch ^ 1, Delta(0, 99, 1)))
+    assert edge.client.state == "connecting" and edge.client._cursor.seen < 99
+    assert net.run(1, lambda: edge.registered)
+
+
+def test_the_nucleus_is_where_its_newest_packet_came_from(net: Net) -> None:
+    edge = net.edge().start()
+    net.run(1)
+    party = net.nucleus._parties[edge.key]
+    assert party.sending is not None
+    body = encode_message(HeartbeatAck(0, Status.OK, "", None, edge.client._cursor.epoch, Delta(0, 0, 1)))
+    older, newer = party.sending.seal(body), party.sending.seal(body)
+    moved = Endpoint("10.0.0.2", 51820)
+    edge.client.receive(newer, moved, net.now)
+    assert edge.client.endpoint == moved
+    edge.client.receive(older, NUCLEUS_AT, net.now)
+    edge.client.receive(newer, Endpoint("10.66.6.6", 6), net.now)
+    assert edge.client.endpoint == moved
