@@ -123,7 +123,6 @@ class GanglionEngine:
         )
         self.nucleus: NucleusClient | None = None
         self.nucleus_reason = ""
-        self.observed: Endpoint | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -414,7 +413,6 @@ class GanglionEngine:
     def _on_nucleus(self, event: ClientEvent, now: float) -> None:
         if isinstance(event, Registered):
             self.nucleus_reason = ""
-            self.observed = event.observed
             self._events.append(NucleusChanged("registered", f"registered with the Nucleus, seen as {event.observed}"))
         elif isinstance(event, Refused):
             self.nucleus_reason = event.reason

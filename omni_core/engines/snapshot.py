@@ -36,7 +36,7 @@ def snapshot(engine: GanglionEngine, now: float) -> GanglionStatus:
         interface_mtu=settings.interface_mtu,
         nucleus_state="none" if settings.nucleus_key is None else nucleus.state if nucleus else "idle",
         nucleus_reason=engine.nucleus_reason,
-        observed_endpoint=str(engine.observed or ""),
+        observed_endpoint=str(nucleus.observed or "") if nucleus is not None else "",
         cluster_size=engine.peering.cluster_size,
         on_demand=engine.peering.on_demand,
         fdb_entries=len(engine.plane.fdb(now)),
