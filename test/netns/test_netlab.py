@@ -161,6 +161,16 @@ def test_a_signal_leaves_nothing(number):
     assert left_of(name) == [] and not Path(f"/proc/{stubborn}").exists() and not logs.exists()
 
 
+def test_records_that_are_not_ours_are_left_alone():
+    with Lab("records"):
+        foreign = RECORDS / f"test-{os.getpid()}.json"
+        for content in ("not json", "{}", '{"owner": [1, 2], "namespaces": 7, "directory": null}'):
+            foreign.write_text(content)
+            clean_stale()
+            assert foreign.read_text() == content
+        foreign.unlink()
+
+
 def test_what_a_killed_lab_left_is_cleaned_and_a_living_lab_is_not():
     with Lab("neighbour") as neighbour:
         host = neighbour.host("a")

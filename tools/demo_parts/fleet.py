@@ -12,8 +12,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ament_index_python.packages import get_package_prefix
-
 from omni_core.constants import DEFAULT_PORT
 from omni_core.crypto.token import JoinToken
 from omni_core.errors import OmniError
@@ -144,9 +142,10 @@ class Fleet:
         profile = write_profile(self._lab.logs / f"{host.name}.nodes.xml", LOOPBACK)
         home = self._lab.logs / f"{host.name}.ros"
         environment = ros_environment(home, discovery="SYSTEM_DEFAULT", fastdds_profile=profile)
-        program = os.path.join(get_package_prefix("omni_ros2"), "lib", "omni_ros2", executable)
         params = self._files / f"{host.name}.yaml"
-        process = host.start([program, "--ros-args", "--params-file", params], name=executable, env=environment)
+        process = host.start(
+            [installed(executable), "--ros-args", "--params-file", params], name=executable, env=environment
+        )
         command = [sys.executable, str(LIFECYCLE), f"/{executable}", f"{LIFECYCLE_TIMEOUT:g}"]
         return ManagedNode(host, process, host.start(command, name="lifecycle", env=environment, stdin=True))
 
@@ -180,6 +179,13 @@ class Fleet:
         for node in (*self._nuclei, *self._ganglia):
             if not node.process.running:
                 raise LabError(f"{node.process.name} ended with {node.process.returncode}\n{quoted(node.process)}")
+
+
+def installed(executable: str) -> str:
+    """Path of a program of the built package, as `ros2 run` finds it."""
+    from ament_index_python.packages import get_package_prefix
+
+    return os.path.join(get_package_prefix("omni_ros2"), "lib", "omni_ros2", executable)
 
 
 def quoted(process: LabProcess) -> str:

@@ -111,7 +111,7 @@ class Demo:
             *message_checks(heard),
             *counter_checks(heard),
             Check(proof.ok, proof_text(proof)),
-            Check(True, round_trip_text(watch.round_trips())),
+            round_trip_check(watch.round_trips()),
             Check(True, f"throughput, one TCP stream: {rate_text(goodput)}"),
             Check(True, "every node went through deactivate, cleanup and shutdown; no omni0 is left"),
         ]
@@ -235,10 +235,13 @@ def proof_text(proof: Proof) -> str:
     return "\n".join([verdict, *proof.lines()])
 
 
-def round_trip_text(trips: dict[str, list[float]]) -> str:
+def round_trip_check(trips: dict[str, list[float]]) -> Check:
+    """``trips``: microseconds by "overlay-robot2", "underlay-robot2" ... The underlay needs IPv6 to be measured."""
     medians = {
         path: statistics.median(times)
         for path in ("overlay", "underlay")
         if (times := [us for name, values in trips.items() if name.startswith(path) for us in values])
     }
-    return "round trip, median: " + ", ".join(f"{path} {time_text(us)}" for path, us in medians.items())
+    if "overlay" not in medians:
+        return Check(False, "no ping over the overlay was answered")
+    return Check(True, "round trip, median: " + ", ".join(f"{path} {time_text(us)}" for path, us in medians.items()))

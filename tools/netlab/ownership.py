@@ -38,7 +38,6 @@ class Ownership:
 
     def __init__(self, lab: str, directory: Path | None) -> None:
         """``directory``: goes with the lab."""
-        RECORDS.mkdir(mode=0o700, exist_ok=True)
         self._path = RECORDS / f"{lab}.json"
         self._directory = directory
         self._namespaces: list[str] = []
@@ -52,16 +51,23 @@ class Ownership:
         """Kill what runs in the namespaces, remove them, the directory, then the record. Idempotent."""
         _remove(self._namespaces, self._directory)
         self._path.unlink(missing_ok=True)
+        _remove_empty_directory()
 
     def _write(self) -> None:
-        new = self._path.with_suffix(".new")
         record = {
             "owner": [os.getpid(), start_time(os.getpid())],
             "namespaces": self._namespaces,
             "directory": None if self._directory is None else str(self._directory),
         }
-        new.write_text(json.dumps(record))
-        new.replace(self._path)
+        new = self._path.with_suffix(".new")
+        while True:
+            RECORDS.mkdir(mode=0o700, exist_ok=True)
+            try:
+                new.write_text(json.dumps(record))
+                new.replace(self._path)
+                return
+            except FileNotFoundError:
+                continue  # another lab, which was the last, has just removed the directory
 
 
 def _remove(names: list[str], directory: Path | None) -> None:
@@ -82,34 +88,48 @@ def _remove(names: list[str], directory: Path | None) -> None:
 
 def clean_stale() -> list[str]:
     """Remove the labs whose process is gone. Returns their names."""
-    cleaned: list[str] = []
-    if not RECORDS.is_dir():
-        return cleaned
-    with _locked():
-        for path in RECORDS.glob("*.json"):
-            try:
-                record = json.loads(path.read_text())
-                pid, started = record["owner"]
-                names = [str(name) for name in record["namespaces"]]
-                directory = record["directory"] and Path(record["directory"])
-            except FileNotFoundError:
-                continue  # its lab ended meanwhile
-            except (ValueError, KeyError, TypeError):
-                continue  # not ours, or written by another version: leave it
-            if start_time(pid) == started:
-                continue
-            _remove(names, directory)
-            path.unlink(missing_ok=True)
-            path.with_suffix(".new").unlink(missing_ok=True)
-            cleaned.append(path.stem)
+    try:
+        with _locked():
+            cleaned = [path.stem for path in RECORDS.glob("*.json") if _clean_if_stale(path)]
+    except FileNotFoundError:
+        return []  # no records
+    _remove_empty_directory()
     return cleaned
+
+
+def _clean_if_stale(path: Path) -> bool:
+    try:
+        record = json.loads(path.read_text())
+        pid, started = record["owner"]
+        names = [str(name) for name in record["namespaces"]]
+        directory = record["directory"] and Path(record["directory"])
+    except FileNotFoundError:
+        return False  # its lab ended meanwhile
+    except (ValueError, KeyError, TypeError):
+        return False  # not ours, or written by another version: leave it
+    if start_time(pid) == started:
+        return False
+    _remove(names, directory)
+    path.unlink(missing_ok=True)
+    path.with_suffix(".new").unlink(missing_ok=True)
+    return True
 
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    with open(RECORDS / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    directory = os.open(RECORDS, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(directory)
+
+
+def _remove_empty_directory() -> None:
+    try:
+        RECORDS.rmdir()
+    except OSError:
+        pass  # other labs have their records there
 
 
 def _pids(namespace: str) -> list[int]:
