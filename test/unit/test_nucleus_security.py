@@ -362,3 +362,33 @@ def test_the_nucleus_is_where_its_newest_packet_came_from(net: Net) -> None:
     edge.client.receive(older, NUCLEUS_AT, net.now)
     edge.client.receive(newer, Endpoint("10.66.6.6", 6), net.now)
     assert edge.client.endpoint == moved
+
+
+def test_a_goodbye_of_an_older_start_is_not_taken(net: Net) -> None:
+    """The late goodbye of a robot that is already back."""
+    insider = Insider(net)
+    insider.ask(insider.register(record=insider.record(version=5)))
+    assert insider.say(encode_message(Heartbeat(0, 0, 0, 4, (), leave=True))) == []
+    assert edges_of(net) == 1 and net.nucleus.drops[DropReason.STALE_RECORD] == 1
+    insider.say(encode_message(Heartbeat(0, 0, 0, 5, (), leave=True)))
+    assert edges_of(net) == 0
+
+
+def test_a_key_that_moves_to_another_cluster_leaves_its_first(seed: int) -> None:
+    net = Net(seed, [ClusterPolicy("a"), ClusterPolicy("b")])
+    witness = net.edge(cluster="a").start()
+    insider = Insider(net)
+    insider.ask(insider.register(cluster="a"))
+    assert net.run(1, lambda: insider.identity.public_key in witness.known)
+    insider.ask(insider.register(cluster="b"))
+    assert (edges_of(net, 0), edges_of(net, 1)) == (1, 1)
+    assert net.run(1, lambda: insider.identity.public_key not in witness.known)
+
+
+def test_an_edge_that_the_nucleus_forgot_registers_again_when_it_asks(net: Net) -> None:
+    edge = net.edge().start()
+    net.run(1)
+    net.nucleus._store.remove(edge.key)
+    edge.client.query(ipaddress.ip_address("10.77.9.9"), net.now)
+    net.pump(edge)
+    assert net.run(1, lambda: edge.of(QueryAnswered) != []) and edge.registered and edges_of(net) == 1
