@@ -51,10 +51,13 @@ class AddedAddress:
 
 @dataclass(frozen=True)
 class MovedAddress:
-    """An address that was not ours went from a port to the bridge."""
+    """An address that was not ours went from a port to the bridge. ``address`` as in netlink.SetAddress."""
 
     port: str
     address: str
+    broadcast: str | None
+    label: str | None
+    flags: int
 
 
 @dataclass(frozen=True)

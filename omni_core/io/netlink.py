@@ -31,6 +31,7 @@ _IFF_RUNNING = 0x40
 _IFA_F_NODAD = 0x02
 _IFA_F_UNUSABLE = 0x08 | 0x20 | 0x40  # DADFAILED, DEPRECATED, TENTATIVE
 _IFA_F_PERMANENT = 0x80
+_IFA_F_SETTABLE = 0x02 | 0x10 | 0x200  # NODAD, HOMEADDRESS, NOPREFIXROUTE
 _RT_SCOPE_UNIVERSE = 0
 _RT_TABLE_MAIN = 254
 _RTN_UNICAST = 1
@@ -57,12 +58,23 @@ class Link:
 
 
 @dataclass(frozen=True)
+class SetAddress:
+    """What is needed to put an address back that somebody set. IPv4 has broadcast and label, IPv6 has neither."""
+
+    address: str  # with prefix length
+    broadcast: str | None
+    label: str | None
+    flags: int
+
+
+@dataclass(frozen=True)
 class Address:
     index: int  # of the link
     interface: AnyInterface
     usable: bool  # neither tentative, failed nor deprecated
     permanent: bool  # set by an administrator, not learned with a lifetime
     universe: bool  # global scope: not link-local, not host
+    as_set: SetAddress
 
 
 @dataclass(frozen=True)
@@ -159,11 +171,22 @@ class Netlink:
 
     def add_address(self, link: Link, interface: AnyInterface) -> None:
         """Usable at once (no duplicate address detection). No error when it is there already."""
+        broadcast = None
+        if interface.version == 4 and interface.network.prefixlen < 31:
+            broadcast = str(interface.network.broadcast_address)
+        self.put_address(link, SetAddress(str(interface), broadcast, None, 0))
+
+    def put_address(self, link: Link, wanted: SetAddress) -> None:
+        """As ``add_address``, with all that it had. A label that does not fit the link is left out."""
+        interface = ipaddress.ip_interface(wanted.address)
         extra: dict[str, object] = {}
-        if interface.version == 6:
-            extra["flags"] = _IFA_F_NODAD
-        elif interface.network.prefixlen < 31:
-            extra["broadcast"] = str(interface.network.broadcast_address)
+        if wanted.broadcast is not None:
+            extra["broadcast"] = wanted.broadcast
+        if wanted.label is not None and wanted.label.startswith(link.name):  # the kernel does not mind, ifconfig does
+            extra["label"] = wanted.label
+        flags = wanted.flags | (_IFA_F_NODAD if interface.version == 6 else 0)
+        if flags:
+            extra["flags"] = flags
         with _translated(link.name, f"add the address {interface}", ignore=(errno.EEXIST,)):
             self._ip.addr(
                 "add", index=link.index, address=str(interface.ip), prefixlen=interface.network.prefixlen, **extra
@@ -295,12 +318,19 @@ def _address(message: Any) -> Address:
     attributes = dict(message["attrs"])
     text = attributes.get("IFA_LOCAL") or attributes["IFA_ADDRESS"]  # point-to-point: IFA_ADDRESS is the other end
     flags = attributes.get("IFA_FLAGS", message["flags"])
+    as_set = SetAddress(
+        f"{text}/{message['prefixlen']}",
+        attributes.get("IFA_BROADCAST"),
+        attributes.get("IFA_LABEL"),
+        flags & _IFA_F_SETTABLE,
+    )
     return Address(
         index=message["index"],
         interface=ipaddress.ip_interface(f"{text}/{message['prefixlen']}"),
         usable=not flags & _IFA_F_UNUSABLE,
         permanent=bool(flags & _IFA_F_PERMANENT),
         universe=message["scope"] == _RT_SCOPE_UNIVERSE,
+        as_set=as_set,
     )
 
 

@@ -14,6 +14,7 @@ import contextlib
 import ipaddress
 import logging
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from omni_core.config.values import INTERFACE_NAME_MAX
 from omni_core.errors import ConfigError, OmniError, SystemRefused
@@ -26,7 +27,7 @@ from omni_core.io.journal import (
     MovedRoute,
     Step,
 )
-from omni_core.io.netlink import AnyInterface, Link, Netlink, Route
+from omni_core.io.netlink import AnyInterface, Link, Netlink, Route, SetAddress
 from omni_core.io.tap import Tap
 from omni_core.types import Mac, format_mac
 
@@ -168,7 +169,7 @@ def _join_bridge(plan: OverlayPlan, link: Link, bridge: Link, journal: Journal, 
 def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, netlink: Netlink) -> None:
     name = own_bridge_name(plan.name)
     addresses = [
-        address.interface
+        address.as_set
         for address in netlink.addresses(port)
         if address.permanent and (address.universe or address.interface.version == 4)
     ]
@@ -176,7 +177,7 @@ def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, ne
     # In the order in which, reversed, they can be undone: bridge, port, addresses, routes.
     journal.add(
         *(MovedRoute(port.name, **asdict(route)) for route in routes),
-        *(MovedAddress(port.name, str(address)) for address in addresses),
+        *(MovedAddress(port.name, **asdict(address)) for address in addresses),
         MadePort(port.name, name, port.up),
         MadeLink(name, format_mac(plan.mac)),
     )
@@ -191,8 +192,8 @@ def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, ne
     for route in routes:
         netlink.delete_route(port, route)
     for address in addresses:
-        netlink.delete_address(port, address)
-        netlink.add_address(bridge, address)
+        netlink.delete_address(port, ipaddress.ip_interface(address.address))
+        netlink.put_address(bridge, address)
     netlink.change(port, master=bridge.index)
     netlink.change(port, up=True)
     for route in routes:
@@ -217,13 +218,17 @@ def _undo_step(step: Step, netlink: Netlink) -> None:
     elif isinstance(step, MovedAddress):
         port = netlink.find(step.port)
         if port is not None:
-            netlink.add_address(port, ipaddress.ip_interface(step.address))
+            netlink.put_address(port, SetAddress(**_without_port(step)))
     else:
         port = netlink.find(step.port)
         if port is not None:
-            fields = asdict(step)
-            del fields["port"]
-            netlink.add_route(port, Route(**fields))
+            netlink.add_route(port, Route(**_without_port(step)))
+
+
+def _without_port(step: MovedAddress | MovedRoute) -> dict[str, Any]:
+    fields = asdict(step)
+    del fields["port"]
+    return fields
 
 
 def _quiet_ipv6(name: str, *, port: bool) -> None:

@@ -44,7 +44,9 @@ def network():
         ip("address add 192.168.0.5/24 dev eth0")
         ip("route add default via 192.168.0.1")
         ip("address add 10.1.0.5/24 brd + dev eth1")
+        ip("address add 10.1.9.5/24 dev eth1 label eth1:9 noprefixroute")
         ip("address add 2001:db8:1::5/64 dev eth1 nodad")
+        ip("address add 2001:db8:2::5/64 dev eth1 nodad noprefixroute")
         ip("route add 10.9.0.0/16 via 10.1.0.1 metric 50")
         ip("-6 route add 2001:db8:9::/48 via 2001:db8:1::1 metric 60")
         ip("link add br0 type bridge stp_state 0 forward_delay 0")
@@ -322,7 +324,7 @@ class Saboteur:
     def __init__(self, patch: pytest.MonkeyPatch, refused: int) -> None:
         self.calls = 0
         self._refused = refused
-        for name in ("change", "add_bridge", "add_address", "delete_address", "add_route", "delete_route"):
+        for name in ("change", "add_bridge", "put_address", "delete_address", "add_route", "delete_route"):
             patch.setattr(Netlink, name, self._wrap(getattr(Netlink, name)))
 
     def _wrap(self, real):

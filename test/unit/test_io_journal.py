@@ -28,7 +28,7 @@ STEPS = (
     MadeLink("br-omni0", "02:00:00:00:00:01"),
     MadePort("eth1", "br-omni0", True),
     AddedAddress("br0", "10.77.0.1/24"),
-    MovedAddress("eth1", "192.168.1.5/24"),
+    MovedAddress("eth1", "192.168.1.5/24", "192.168.1.255", "eth1", 0),
     MovedRoute("eth1", "0.0.0.0/0", "192.168.1.1", None, 254, 4, 0, 100),
 )
 
