@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from rclpy.clock import Clock, ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
@@ -121,7 +122,8 @@ class ManagedNode(LifecycleNode, Generic[D]):
             raise
         self._thread = thread
         self._publisher = self.create_publisher(self.status_type, "~/status", LATCHED)
-        self._timer = self.create_timer(LOOK_PERIOD, self._look)
+        # Not the node's clock: with use_sim_time that one may stand still.
+        self._timer = self.create_timer(LOOK_PERIOD, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._publish()
         self.get_logger().info(self.introduction(thread))
 

@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -87,7 +88,8 @@ def run(part: Part, extra: list[str]) -> Outcome:
     print(f"\n######## {part.title}", flush=True)
     began = time.monotonic()
     workers = ["-n", str(part.workers), "--dist", "worksteal"] if part.workers > 1 else []
-    command = ["python", "-m", "pytest", "-ra", f"--timeout={TIMEOUT}", *workers, *part.arguments, *extra]
+    options = ["-ra", f"--timeout={TIMEOUT}", "--durations=10", "--durations-min=5"]
+    command = ["python", "-m", "pytest", *options, *workers, *part.arguments, *extra]
     counts: Counter[str] | None = None
     with subprocess.Popen(
         in_environment(part.distro, command),
@@ -98,9 +100,13 @@ def run(part: Part, extra: list[str]) -> Outcome:
         errors="replace",
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            counts = closing_counts(line) or counts
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                counts = closing_counts(line) or counts
+        except BaseException:
+            process.terminate()  # Ctrl-C reached pytest as well; SIGTERM to us did not
+            raise
     status = process.returncode
     if status == PYTEST_NO_TESTS and extra:
         status = 0  # the caller's selection lies in another part
@@ -135,7 +141,12 @@ def main() -> int:
     return 1 if unprepared or any(outcome.status for outcome in outcomes) else 0
 
 
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

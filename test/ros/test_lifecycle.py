@@ -166,8 +166,10 @@ def test_status_follows_the_state(nucleus_parameters: Parameters) -> None:
             wait_until(lambda: received[-1].state == NucleusStatus.STATE_INACTIVE, "inactive again")
 
 
-def test_status_comes_every_period(nucleus_parameters: Parameters) -> None:
-    with managed(NucleusNode, {**nucleus_parameters, "status_period": 3600.0}) as (_, remote):
+@pytest.mark.parametrize("sim_time", [False, True], ids=["wall time", "sim time that stands still"])
+def test_status_comes_every_period(sim_time: bool, nucleus_parameters: Parameters) -> None:
+    given = {**nucleus_parameters, "status_period": 3600.0, "use_sim_time": sim_time}
+    with managed(NucleusNode, given) as (_, remote):
         remote.change("configure")
         with remote.listening(NucleusStatus) as received:
             wait_until(lambda: received, "the latched status")
