@@ -20,6 +20,7 @@ from omni_core.io.tap import Tap
 from omni_core.io.tasks import wait_until
 from omni_core.io.udp import UdpPort
 
+DISCARD_BATCHES = 64  # more than a TAP's queue holds
 FRAMES_PER_WAKEUP = 64  # one GSO super-frame of 64 KiB arrives as 45 frames
 
 
@@ -121,6 +122,10 @@ class GanglionPump(_Pump):
         self.drops = DropCounters()  # what the engine cannot know of
 
     def start(self) -> None:
+        """What waited at the TAP while nobody forwarded is stale and thrown away."""
+        for _ in range(DISCARD_BATCHES):
+            if not self._read():
+                break
         super().start()
         self._resume_reading()
 
@@ -147,8 +152,16 @@ class GanglionPump(_Pump):
             self.flush()
 
     def _on_frames(self) -> None:
+        frames = self._read()
+        if frames:
+            try:
+                self._engine.receive_frames(frames, self._loop.time())
+            finally:
+                self.flush()
+
+    def _read(self) -> list[bytes]:
         try:
-            frames = self._tap.read_batch(FRAMES_PER_WAKEUP)
+            return self._tap.read_batch(FRAMES_PER_WAKEUP)
         except OSError as error:
             self._pause_reading()
             self._on_fault(
@@ -158,11 +171,7 @@ class GanglionPump(_Pump):
                     "do not delete it while the Ganglion runs; start again",
                 )
             )
-            return
-        try:
-            self._engine.receive_frames(frames, self._loop.time())
-        finally:
-            self.flush()
+            return []
 
     def _on_drained(self) -> None:
         super()._on_drained()

@@ -76,7 +76,7 @@ def test_sessions_outlive_the_nucleus_and_the_cluster_forms_again(fleet, pair):
     for address in (a.vip4, b.vip4):
         assert c.reaches(address)
     answers, gap = ping.stop()
-    assert answers > 20 and gap < 0.5, f"{answers} answers, {gap:.2f} s without one"
+    assert answers > 20 and gap < 2.0, f"{answers} answers, {gap:.2f} s without one"
 
 
 def test_a_robot_that_moves_to_another_address_is_reached_there(fleet, pair):
