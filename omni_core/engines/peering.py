@@ -385,25 +385,27 @@ class Peering:
 
     def _poll(self, peer: Peer, now: float) -> None:
         traffic = peer.traffic
+        unconfirmed = False
         for keypair in self._sessions.keypairs(peer.public_key):
             stats = self._plane.session_stats(keypair.receive_id)
             traffic.tx, traffic.tx_data = max(traffic.tx, stats.last_tx), max(traffic.tx_data, stats.last_tx_data)
             traffic.rx, traffic.rx_data = max(traffic.rx, stats.last_rx), max(traffic.rx_data, stats.last_rx_data)
             if keypair is self._sessions.sending(peer.public_key):
                 self._sessions.count_sent(peer.public_key, stats.tx_frames, now)
+                unconfirmed = keypair.initiator and not stats.rx_frames
         peer.last_data = max(peer.last_data, traffic.tx_data, traffic.rx_data)
         if not self.keeps(peer) and now - peer.last_data >= ON_DEMAND_IDLE:
             self.send_control(peer, ControlKind.GOODBYE, now)
             self.forget(peer, now, f"{peer.label}: no data for {ON_DEMAND_IDLE:.0f} s")
             return
         care = peer.liveness.poll(traffic, now)
-        if care is Care.KEEPALIVE:
-            self.send_control(peer, ControlKind.KEEPALIVE, now)
-        elif care is Care.PING:
-            self.send_control(peer, ControlKind.PING, now)
-        elif care is Care.REHANDSHAKE:
+        if care is Care.REHANDSHAKE:
             self._ask(peer, now)
             self._sessions.rekey(peer.public_key, now)
+        elif care is Care.PING or unconfirmed:  # was our first packet lost? The peer cannot send before it
+            self.send_control(peer, ControlKind.PING, now)
+        elif care is Care.KEEPALIVE:
+            self.send_control(peer, ControlKind.KEEPALIVE, now)
 
 
 def _next_poll(now: float) -> float:

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from omni_core.constants import (
+    FIRST_RETRY,
     MAX_UNSOLICITED,
     REKEY_AFTER_MESSAGES,
     REKEY_AFTER_TIME,
@@ -83,6 +84,7 @@ class _Peer:
         "remote",
         "retry_at",
         "state",
+        "tries",
         "wanted",
     )
 
@@ -98,6 +100,7 @@ class _Peer:
         self.jar: CookieJar | None = None
         self.in_flight: SentInitiation | None = None
         self.attempt_ends: float | None = None
+        self.tries = 0  # initiations of this attempt
         self.retry_at: float | None = None
         self.rekey_at: float | None = None
         self.current: Keypair | None = None  # sends
@@ -386,6 +389,7 @@ class Sessions:
         if action is Action.INITIATE:
             if event is Event.WANT or (event is Event.RETRY and was_awaiting):
                 peer.attempt_ends = now + REKEY_ATTEMPT_TIME
+                peer.tries = 0
             self._initiate(peer, now)
         elif action is Action.INSIST:
             if source is not None and source not in peer.candidates:
@@ -456,7 +460,9 @@ class Sessions:
         peer.in_flight = sent
         self._by_index[sent.sender_index] = peer
         peer.rekey_at = None
-        peer.retry_at = now + self._retry_delay()
+        first = min(FIRST_RETRY * 2**peer.tries, REKEY_RETRY)
+        peer.tries += 1
+        peer.retry_at = now + first + self._fraction() * REKEY_RETRY_JITTER
         places = [peer.endpoint, *peer.candidates] if peer.endpoint else peer.candidates
         self._send_in_flight(peer, list(dict.fromkeys(places)), now)
 
