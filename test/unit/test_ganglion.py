@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from support.edges import PSK, Edge, Wire, frame
+from support.ganglia import PSK, Edge, Wire, frame
 
 from omni_core.constants import (
     CONTROL_MAC,

@@ -50,7 +50,7 @@ def test_usable_states_are_entered_only_with_a_proven_session() -> None:
 
 
 def test_random_lives_never_leave_the_table(seed: int) -> None:
-    """2,000 steps of owners, loss, duplication and time on real Sessions: LocalMisuse would escape."""
+    """5,000 steps of owners, loss, duplication and time on real Sessions: LocalMisuse would escape."""
     pair = Pair(seed)
     rng = random.Random(seed)
 
@@ -59,7 +59,7 @@ def test_random_lives_never_leave_the_table(seed: int) -> None:
 
     pair.carry = lossy
     seen: set[State] = set()
-    for _ in range(2000):
+    for _ in range(5000):
         side = rng.choice((pair.a, pair.b))
         remote = pair.other(side).key
         choice = rng.random()
