@@ -23,19 +23,24 @@ omni_say() { printf '%s\n' "[omni] $*"; }
 omni_fail() { printf '%s\n' "[omni] error: $1" "${@:2}" >&2; exit 1; }
 
 # omni_step LABEL LOG COMMAND...: runs it with its output in LOG, says every 15 s that it still works, and how long it took.
-# Returns the command's status. On Ctrl-C the command goes too.
+# Returns the command's status. Ctrl-C ends the command and this shell, but lets apt-get finish: half an installation is worse.
 omni_step() {
-  local label=$1 log=$2 began=$SECONDS next=15 pid status=0
+  local label=$1 log=$2 began=$SECONDS next=15 pid status=0 interrupted=
   shift 2
   mkdir -p "$(dirname "$log")"
   omni_say "$label ..."
+  set -m # a process group of its own
   "$@" >"$log" 2>&1 </dev/null &
   pid=$!
+  set +m
+  trap 'interrupted=yes; if [ "$1" = apt ]; then omni_say "  apt-get finishes first"; else kill -- "-$pid" 2>/dev/null || true; fi' INT TERM
   while kill -0 "$pid" 2>/dev/null; do
-    sleep 0.2
+    sleep 0.2 || true
     if [ $((SECONDS - began)) -ge $next ]; then omni_say "  still at it, $((SECONDS - began)) s"; next=$((next + 15)); fi
   done
   wait "$pid" || status=$?
+  trap - INT TERM
+  [ -z "$interrupted" ] || exit 130
   if [ $status = 0 ]; then
     omni_say "  done in $((SECONDS - began)) s"
   else

@@ -25,6 +25,7 @@ else:
 
 FILE_MAX = 1 << 20  # bytes; a larger file is not a configuration
 PARAMETERS_KEY = "ros__parameters"
+NODE_KEYS = ("autostart", "use_sim_time")  # parameters of the ROS nodes that mean nothing without ROS
 
 Config = TypeVar("Config")
 
@@ -112,7 +113,7 @@ def _read_ros_yaml(path: str, node: str) -> dict[str, object]:
     merged: dict[str, object] = {}
     for values in [*wildcards, *own.values()]:
         merged.update(values)
-    return merged
+    return {key: value for key, value in merged.items() if key not in NODE_KEYS}
 
 
 def _load_yaml(text: str) -> object:

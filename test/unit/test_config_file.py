@@ -54,6 +54,13 @@ def test_ros_yaml(tmp_path: Path, text: str, node: str, expected: int) -> None:
     assert load_ganglion(path, {"token_file": "/t"}, node).mtu == expected
 
 
+def test_what_only_the_ros_nodes_know_is_left_out(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "p.yaml", "/**:\n  ros__parameters:\n    mtu: 1300\n    autostart: true\n    use_sim_time: true\n"
+    )
+    assert read_values(path, "ganglion") == {"mtu": 1300}
+
+
 def test_yaml_and_toml_of_a_nucleus(tmp_path: Path) -> None:
     yaml_path = write(
         tmp_path, "n.yml", 'nucleus:\n  ros__parameters:\n    clusters: ["a"]\n    listen_address: [""]\n'
