@@ -8,8 +8,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import signal
 
 import pytest
+
+# A shell's background job has SIGINT ignored, and what it starts inherits that: programs under test would not see Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
