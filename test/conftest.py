@@ -12,7 +12,7 @@ import signal
 
 import pytest
 
-# A shell's background job has SIGINT ignored, and what it starts inherits that: programs under test would not see Ctrl-C.
+# In a background job a shell ignores SIGINT, and programs that a test starts inherit that: no Ctrl-C would reach them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
