@@ -81,7 +81,7 @@ FDB_MAX_LOCAL: Final = 16384
 QUEUE_FRAMES_PER_PEER: Final = 64  # frames waiting for one handshake or look-up
 QUEUE_TIME: Final = 5.0  # s a frame may wait; longer than that DDS has repeated it
 QUEUE_DESTINATIONS: Final = 256  # unknown destinations waited for at once
-ON_DEMAND_IDLE: Final = 300.0  # s without data after which an on-demand session is given up; as long as its FDB entries
+ON_DEMAND_IDLE: Final = 300.0  # s without unicast frames, then an on-demand session ends; as long as FDB entries
 MESH_LIMIT: Final = 128  # peers up to which every edge keeps a session with every other
 
 # --- signaling -----------------------------------------------------------------------------------------------------

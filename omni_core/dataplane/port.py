@@ -52,6 +52,7 @@ class SessionStats:
     last_rx: float = 0.0  # authenticated and fresh
     last_tx_data: float = 0.0  # without in-session control
     last_rx_data: float = 0.0
+    last_unicast: float = 0.0  # either way, not control, to one station: broadcasts alone do not make a peer wanted
 
 
 class UnresolvedReason(Enum):

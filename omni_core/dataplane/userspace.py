@@ -292,6 +292,8 @@ class UserspaceDataPlane(DataPlane):
                     drop(DropReason.BAD_INNER_FRAME)
                 continue
             stats.last_rx_data = now
+            if not frame[0] & 1:
+                stats.last_unicast = now
             tagged = head[12:14] in TPIDS
             if not learn(head[6:12], vlan_id(frame) if tagged else 0, peer.id, now):
                 drop(DropReason.SOURCE_MAC_REFUSED)
@@ -372,4 +374,6 @@ class UserspaceDataPlane(DataPlane):
         stats.last_tx = now
         if data:
             stats.last_tx_data = now
+            if frames and not frames[0][0] & 1:  # a run has one destination
+                stats.last_unicast = now
         return len(frames)

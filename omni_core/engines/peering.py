@@ -3,7 +3,7 @@ Ganglion engine.
 
 A peer is *kept* (connected whether or not it has traffic) when it is configured, or when the Nucleus vouches
 for it and the cluster is
-not larger than ``mesh_limit``. Others get a session on demand and lose it after ON_DEMAND_IDLE without data.
+not larger than ``mesh_limit``. Others get a session on demand and lose it after ON_DEMAND_IDLE without unicast frames.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ class Peering:
         self._reconnects.set(peer.id, None)
         peer.lost, peer.reconnect_delay = False, 0.0
         if peer.up_since is None:
-            peer.up_since = peer.last_data = now
+            peer.up_since = peer.last_unicast = now
             peer.liveness = Liveness(last_ping=0.0)
             self._polls.set(peer.id, _next_poll(now))
             endpoint = peer.path or Endpoint("?", 0)
@@ -390,13 +390,13 @@ class Peering:
             stats = self._plane.session_stats(keypair.receive_id)
             traffic.tx, traffic.tx_data = max(traffic.tx, stats.last_tx), max(traffic.tx_data, stats.last_tx_data)
             traffic.rx, traffic.rx_data = max(traffic.rx, stats.last_rx), max(traffic.rx_data, stats.last_rx_data)
+            peer.last_unicast = max(peer.last_unicast, stats.last_unicast)
             if keypair is self._sessions.sending(peer.public_key):
                 self._sessions.count_sent(peer.public_key, stats.tx_frames, now)
                 unconfirmed = keypair.initiator and not stats.rx_frames
-        peer.last_data = max(peer.last_data, traffic.tx_data, traffic.rx_data)
-        if not self.keeps(peer) and now - peer.last_data >= ON_DEMAND_IDLE:
+        if not self.keeps(peer) and now - peer.last_unicast >= ON_DEMAND_IDLE:
             self.send_control(peer, ControlKind.GOODBYE, now)
-            self.forget(peer, now, f"{peer.label}: no data for {ON_DEMAND_IDLE:.0f} s")
+            self.forget(peer, now, f"{peer.label}: no traffic for {ON_DEMAND_IDLE:.0f} s")
             return
         care = peer.liveness.poll(traffic, now)
         if care is Care.REHANDSHAKE:

@@ -400,6 +400,21 @@ def test_on_demand_session_is_given_up_when_idle_and_comes_again(net: SimNet) ->
         assert not connected(fleet.edges[1], fleet.edges[0])
 
 
+def test_broadcasts_do_not_keep_on_demand_sessions_alive(net: SimNet) -> None:
+    """Else everyone who ever talked would stay connected: DDS discovery multicasts each few seconds."""
+    fleet = Fleet(net, secret=SECRET, mesh_limit=4)
+    for _ in range(6):
+        fleet.add()
+    net.until(fleet.registered, 5)
+    fleet.hosts[0].send(fleet.hosts[5].address, b"once")
+    for _ in range(200):
+        for host in fleet.hosts:
+            host.broadcast(b"discovery")
+        net.run(3)
+    assert b"once" in fleet.hosts[5].payloads
+    assert not any(connected(a, b) for a in fleet.edges for b in fleet.edges)
+
+
 def test_on_demand_peer_that_moved(net: SimNet) -> None:
     """Known from before, now elsewhere: the Nucleus is asked again."""
     fleet = big(net)

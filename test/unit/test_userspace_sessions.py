@@ -315,17 +315,24 @@ def test_stats_tell_data_from_control(pair: Pair) -> None:
     pair.a.frames_to_peer(PEER_B, [control], pair.now)
     packets += [packet for packet, _ in pair.a.take_datagrams()]
     assert pair.a.session_stats(pair.keys_a.receive_id) == SessionStats(
-        tx_frames=3, tx_bytes=140, last_tx=102.0, last_tx_data=101.0
+        tx_frames=3, tx_bytes=140, last_tx=102.0, last_tx_data=101.0, last_unicast=101.0
     )
     for now, packet in zip((103.0, 104.0, 105.0), packets, strict=True):
         pair.now = now
         pair.into_b([packet])
     snapshot = pair.b.session_stats(pair.keys_b.receive_id)
-    assert snapshot == SessionStats(rx_frames=3, rx_bytes=140, last_rx=105.0, last_rx_data=104.0)
+    assert snapshot == SessionStats(rx_frames=3, rx_bytes=140, last_rx=105.0, last_rx_data=104.0, last_unicast=104.0)
     pair.into_b(pair.sealed_by_a([DATA]))
     assert snapshot.rx_frames == 3, "a snapshot"
     pair.a.frames_to_peer(PEER_B, [DATA], 200.0)
     assert pair.a.session_stats(pair.keys_a.receive_id).last_tx_data == 200.0, "a frame that waited is data"
+    pair.into_b([packet for packet, _ in pair.a.take_datagrams()])
+    pair.now = 201.0
+    pair.into_b(pair.sealed_by_a([frame(BROADCAST, MAC_A)]))
+    for plane, keys in ((pair.a, pair.keys_a), (pair.b, pair.keys_b)):
+        stats = plane.session_stats(keys.receive_id)
+        assert max(stats.last_tx_data, stats.last_rx_data) == 201.0
+        assert stats.last_unicast < 201.0, "a broadcast is for nobody in particular"
 
 
 def test_sessions_that_are_not_there(pair: Pair) -> None:
