@@ -25,6 +25,7 @@ _omni_env() {
   export OMNI_OLD_AMENT_PREFIX_PATH=${AMENT_PREFIX_PATH:-} OMNI_OLD_CMAKE_PREFIX_PATH=${CMAKE_PREFIX_PATH:-}
   site=$("$venv/bin/python" -ISc 'import sys; print("lib/python%d.%d/site-packages" % sys.version_info[:2])')
   if [ -n "$prefix" ]; then
+    if [ "${ROS_DISTRO:-}" != "$distro" ]; then unset AMENT_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH; fi
     # ROS's scripts read variables that may be unset.
     case $- in *u*) set +u && . "$prefix/setup.bash" && set -u ;; *) . "$prefix/setup.bash" ;; esac
     unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -35,7 +36,7 @@ _omni_env() {
     export AMENT_PREFIX_PATH=$venv CMAKE_PREFIX_PATH=$venv PYTHONPATH=
     export ROS_VERSION=2 ROS_PYTHON_VERSION=3 RMW_IMPLEMENTATION=rmw_fastrtps_cpp
   fi
-  export ROS_DISTRO=$distro OMNI_ENV=$distro VIRTUAL_ENV=$venv
+  export ROS_DISTRO=$distro OMNI_ENV=$distro OMNI_ROS_PREFIX=$prefix VIRTUAL_ENV=$venv
   PATH=$install/lib/omni_ros2:$venv/bin:$PATH
   # Named even before they exist, so that a build need not be followed by a second source.
   LD_LIBRARY_PATH=$install/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}

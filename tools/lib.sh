@@ -10,6 +10,8 @@ omni_distro() { echo "${1:-${OMNI_DISTRO:-${ROS_DISTRO:-kilted}}}"; }
 omni_ros_prefix() {
   if [ -f "/opt/ros/$1/setup.bash" ]; then
     echo "/opt/ros/$1"
+  elif [ "${OMNI_ENV:-}" = "$1" ]; then
+    echo "$OMNI_ROS_PREFIX" # as env.sh found it before it changed the paths
   elif [ "${ROS_DISTRO:-}" = "$1" ] && [ -z "${OMNI_ENV:-}" ]; then
     local prefix
     IFS=: read -ra prefix <<<"${AMENT_PREFIX_PATH:-}"

@@ -68,11 +68,15 @@ install_system_packages() {
 }
 
 make_environment() {
-  if [ -e "$VENV" ] && ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then rm -rf "$VENV"; fi
+  # Not usable when it is broken, or when ROS came from elsewhere: wheels would hide what is under /opt.
+  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(cat "$VENV/omni.prefix" 2>/dev/null)" != "$PREFIX" ]; then
+    rm -rf "$VENV"
+  fi
   if [ ! -e "$VENV" ]; then
     # The system's python and its packages: bcc is a distribution package, and ROS under /opt is built for this python.
     omni_step "making the python environment" "$LOGS/venv-$DISTRO.log" "$PYTHON" -m venv --system-site-packages "$VENV" ||
       omni_fail "$PYTHON cannot make a virtual environment"
+    echo "$PREFIX" >"$VENV/omni.prefix"
   fi
   # Not for colcon to crawl.
   touch "$OMNI_WORK/COLCON_IGNORE"
