@@ -82,6 +82,7 @@ QUEUE_FRAMES_PER_PEER: Final = 64  # frames waiting for one handshake or look-up
 QUEUE_TIME: Final = 5.0  # s a frame may wait; longer than that DDS has repeated it
 QUEUE_DESTINATIONS: Final = 256  # unknown destinations waited for at once
 ON_DEMAND_IDLE: Final = 300.0  # s without unicast frames, then an on-demand session ends; as long as FDB entries
+UNUSED_IDLE: Final = 60.0  # s; the same for one that no unicast frame has used: of a mesh that outgrew MESH_LIMIT
 MESH_LIMIT: Final = 128  # peers up to which every edge keeps a session with every other
 
 # --- signaling -----------------------------------------------------------------------------------------------------

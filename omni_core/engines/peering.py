@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
 
-from omni_core.constants import LIVENESS_POLL, ON_DEMAND_IDLE, RECONNECT_MAX, RECONNECT_MIN
+from omni_core.constants import LIVENESS_POLL, ON_DEMAND_IDLE, RECONNECT_MAX, RECONNECT_MIN, UNUSED_IDLE
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import DataPlane, SessionKeys
@@ -394,9 +394,10 @@ class Peering:
             if keypair is self._sessions.sending(peer.public_key):
                 self._sessions.count_sent(peer.public_key, stats.tx_frames, now)
                 unconfirmed = keypair.initiator and not stats.rx_frames
-        if not self.keeps(peer) and now - peer.last_unicast >= ON_DEMAND_IDLE:
+        idle = UNUSED_IDLE if peer.last_unicast == peer.up_since else ON_DEMAND_IDLE
+        if not self.keeps(peer) and now - peer.last_unicast >= idle:
             self.send_control(peer, ControlKind.GOODBYE, now)
-            self.forget(peer, now, f"{peer.label}: no traffic for {ON_DEMAND_IDLE:.0f} s")
+            self.forget(peer, now, f"{peer.label}: no traffic for {idle:.0f} s")
             return
         care = peer.liveness.poll(traffic, now)
         if care is Care.REHANDSHAKE:
