@@ -28,7 +28,8 @@ class SimHost:
         self.net: SimNet
         self.segment: Segment
         self.addresses: tuple[str, ...] = ()
-        self._wake_at = inf
+        self._due: float | None = None  # the engine's timer
+        self._wake_at = inf  # when we look at it; may be sooner, for a timer that has moved is not planned again
         self._wakes_in_this_instant = 0
 
     # --- the engine ---
@@ -67,9 +68,12 @@ class SimHost:
         return next((address for address in self.addresses if (":" in address) == ipv6), None)
 
     def _plan(self) -> None:
-        due = self.engine_next_timer()
-        if due is not None and due < self._wake_at:
-            self._wake_at = max(due, self.net.now)
+        self._due = self.engine_next_timer()
+        self._look_at_due()
+
+    def _look_at_due(self) -> None:
+        if self._due is not None and self._due < self._wake_at:
+            self._wake_at = max(self._due, self.net.now)
             self.net.loop.at(self._wake_at, self._wake, self._wake_at)
 
     def _wake(self, planned: float) -> None:
@@ -77,14 +81,13 @@ class SimHost:
             return  # an earlier timer took over, or the host is down
         self._wake_at = inf
         now = self.net.now
-        due = self.engine_next_timer()
-        if due is not None and due <= now:
+        if self._due is not None and self._due <= now:
             self.engine_handle_timer(now)
             self._wakes_in_this_instant += 1
             if self._wakes_in_this_instant > STUCK_AFTER:
-                raise EngineStuck(f"{self.name} at {now}: its next timer is {self.engine_next_timer()}")
+                raise EngineStuck(f"{self.name} at {now}: its next timer was {self._due}")
             self.pump()
             if self._wake_at > now:
                 self._wakes_in_this_instant = 0
         else:
-            self._plan()
+            self._look_at_due()
