@@ -13,7 +13,8 @@ from omni_core.sim.network import SimNet
 
 ARRIVALS = 20.0  # s over which the fleet is switched on
 TALK_GAP = 10.0  # s between two datagrams of a pair
-SETTLED = 60.0  # s before the end when the last pair begins to talk
+LAST_START = 60.0  # s before the end when the last pair begins to talk
+SILENCE = 5.0  # s before the end when all stop, so that nothing is under way
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,20 @@ class ScaleResult:
 class _Talk:
     """One side asks each TALK_GAP seconds, the other answers."""
 
-    def __init__(self, net: SimNet, asker: LanHost, answerer: LanHost) -> None:
+    def __init__(self, net: SimNet, asker: LanHost, answerer: LanHost, end: float) -> None:
         self.sent = 0
         self.began: float | None = None
         self.first_answer: float | None = None
         self._net = net
+        self._end = end
         self._asker = asker
         self._answerer = answerer
         asker.on_udp = self._on_answer
         answerer.on_udp = self._on_question
 
     def ask(self) -> None:
+        if self._net.now >= self._end:
+            return
         if self.began is None:
             self.began = self._net.now
         self._send(self._asker, self._answerer)
@@ -86,9 +90,9 @@ def run_scale(seed: int, edges: int, seconds: float = 600.0, mesh_limit: int = M
     order = list(range(edges))
     net.random.shuffle(order)
     pairs = [(order[i], order[i + edges // 2]) for i in range(edges // 2)]
-    talks = [_Talk(net, fleet.hosts[a], fleet.hosts[b]) for a, b in pairs]
+    talks = [_Talk(net, fleet.hosts[a], fleet.hosts[b], start + seconds - SILENCE) for a, b in pairs]
     for talk in talks:
-        net.at(start + net.random.uniform(ARRIVALS + 5, seconds - SETTLED), talk.ask)
+        net.at(start + net.random.uniform(ARRIVALS + 5, seconds - LAST_START), talk.ask)
     net.run(seconds)
     cluster = fleet.nucleus.status().clusters[0]
     return ScaleResult(
