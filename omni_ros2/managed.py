@@ -29,7 +29,7 @@ from omni_ros2.parameters import NodeParameters
 
 D = TypeVar("D", bound=Driver)
 
-LOOK_PERIOD = 0.2  # s between two looks for changes and faults; it costs a timer call, not a snapshot
+LOOK_PERIOD = 0.2  # s between two looks for changes and faults
 LATCHED = QoSProfile(
     depth=1,
     history=HistoryPolicy.KEEP_LAST,
@@ -121,11 +121,15 @@ class ManagedNode(LifecycleNode, Generic[D]):
             thread.close()
             raise
         self._thread = thread
-        self._publisher = self.create_publisher(self.status_type, "~/status", LATCHED)
-        # Not the node's clock: with use_sim_time that one may stand still.
-        self._timer = self.create_timer(LOOK_PERIOD, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        try:
+            self._publisher = self.create_publisher(self.status_type, "~/status", LATCHED)
+            # Not the node's clock: with use_sim_time that one may stand still.
+            self._timer = self.create_timer(LOOK_PERIOD, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            self.get_logger().info(self.introduction(thread))
+        except BaseException:
+            self._remove()
+            raise
         self._publish()
-        self.get_logger().info(self.introduction(thread))
 
     def _activate(self) -> None:
         if self._thread is not None:
@@ -197,8 +201,11 @@ class ManagedNode(LifecycleNode, Generic[D]):
         if thread.driver.stopping:
             self._end(thread)
             return
+        self._attempt("status", self._report, TransitionCallbackReturn.FAILURE)
+
+    def _report(self) -> None:
         period = self.get_parameter("status_period").value
-        if self.has_news(thread) or monotonic() - self._published >= period:
+        if self._thread is not None and (self.has_news(self._thread) or monotonic() - self._published >= period):
             self._publish()
 
     def _end(self, thread: DriverThread[D]) -> None:
@@ -210,10 +217,10 @@ class ManagedNode(LifecycleNode, Generic[D]):
         self.trigger_cleanup()
 
     def _publish(self) -> None:
-        if self._thread is None or self._publisher is None:
-            return
-        try:
-            self._publisher.publish(self.make_status(self._thread))
-        except OmniError as error:
-            self.get_logger().error(f"no status: {error}")
+        """What goes wrong here is logged, and ends nothing."""
         self._published = monotonic()
+        self._attempt("status", self._send_status, TransitionCallbackReturn.FAILURE)
+
+    def _send_status(self) -> None:
+        if self._thread is not None and self._publisher is not None:
+            self._publisher.publish(self.make_status(self._thread))

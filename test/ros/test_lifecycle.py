@@ -175,3 +175,26 @@ def test_status_comes_every_period(sim_time: bool, nucleus_parameters: Parameter
             wait_until(lambda: received, "the latched status")
             assert remote.set("status_period", 0.2).successful
             wait_until(lambda: len(received) >= 4, "three more")
+
+
+def test_a_status_that_cannot_be_made_ends_nothing(
+    nucleus_parameters: Parameters, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with managed(NucleusNode, nucleus_parameters) as (_, remote):
+        monkeypatch.setattr(NucleusNode, "make_status", lambda self, thread: 1 / 0)
+        assert remote.change("configure")
+        assert remote.change("activate")
+        assert remote.state() == "active"
+        assert "status failed, which is a bug: ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_a_configure_that_fails_late_leaves_nothing(
+    ganglion_parameters: Parameters, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with managed(GanglionNode, ganglion_parameters) as (_, remote):
+        with monkeypatch.context() as patch:
+            patch.setattr(GanglionNode, "introduction", lambda self, thread: 1 / 0)
+            assert not remote.change("configure")
+        assert remote.state() == "unconfigured"
+        assert left_behind(run_dir) == set()
+        assert remote.change("configure")
