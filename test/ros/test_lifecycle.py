@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -196,5 +197,18 @@ def test_a_configure_that_fails_late_leaves_nothing(
             patch.setattr(GanglionNode, "introduction", lambda self, thread: 1 / 0)
             assert not remote.change("configure")
         assert remote.state() == "unconfigured"
+        assert left_behind(run_dir) == set()
+        assert remote.change("configure")
+
+
+def test_omni_asks_a_node_to_stop(nucleus_parameters: Parameters, run_dir: Path) -> None:
+    with managed(NucleusNode, nucleus_parameters) as (_, remote):
+        remote.change("configure")
+        remote.change("activate")
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(run_dir / "nucleus.sock"))
+            admin.sendall(b'{"command": "stop"}\n')
+            assert admin.recv(4096)
+        wait_until(lambda: remote.state() == "unconfigured", "the node to stop")
         assert left_behind(run_dir) == set()
         assert remote.change("configure")
