@@ -37,6 +37,7 @@ from omni_core.engines.snapshot import snapshot
 from omni_core.engines.status import GanglionStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.handshake import Profile
+from omni_core.session.machine import State
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.client import NucleusClient
 from omni_core.signaling.client_events import (
@@ -430,6 +431,8 @@ class GanglionEngine:
                 self.peering.punch(peer, now)
         elif isinstance(event, QueryAnswered):
             peer = self.peering.learn(event.record, event.endpoints, now) if event.record else None
+            if peer is not None and self.sessions.state(peer.public_key) is State.INITIATING:
+                self.peering.punch(peer, now)  # the peer has been told just now: its NAT is about to open
             self.resolver.answered(event.address, peer, now)
 
     def _learn(self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float) -> None:

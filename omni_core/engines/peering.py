@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
 
-from omni_core.constants import LIVENESS_POLL, ON_DEMAND_IDLE, RECONNECT_MAX, RECONNECT_MIN, UNUSED_IDLE
+from omni_core.constants import (
+    LIVENESS_POLL,
+    NUDGE_AFTER,
+    ON_DEMAND_IDLE,
+    RECONNECT_MAX,
+    RECONNECT_MIN,
+    UNUSED_IDLE,
+)
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import DataPlane, SessionKeys
@@ -64,6 +71,7 @@ class Peering:
         self._on_removed = on_removed
         self._drain = drain
         self._reconnects: Deadlines[PeerId] = Deadlines()
+        self._nudges: Deadlines[PeerId] = Deadlines()
         self._polls: Deadlines[PeerId] = Deadlines()
         self._static_keys = frozenset(p.public_key for p in settings.static_peers)
         vip4 = settings.vip4.ip if settings.vip4 else None
@@ -202,6 +210,7 @@ class Peering:
         self._sessions.forget(peer.public_key, now)
         self._drain(now)
         self._reconnects.set(peer.id, None)
+        self._nudges.set(peer.id, None)
         self._polls.set(peer.id, None)
         self._plane.remove_peer(peer.id)
         self._plane.remove_static(peer.mac)
@@ -215,6 +224,9 @@ class Peering:
         peer.lost = False
         self._reconnects.set(peer.id, None)
         places = ([peer.path] if peer.path else []) + list(peer.endpoints)
+        if self._sessions.state(peer.public_key) is State.DOWN:
+            peer.nudge_delay = NUDGE_AFTER
+            self._nudges.set(peer.id, now + peer.nudge_delay)
         try:
             self._sessions.connect(peer.public_key, places, now, body=self._hello)
         except RemoteViolation as violation:  # a key that is no curve point
@@ -369,7 +381,8 @@ class Peering:
     # --- timers ---------------------------------------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
-        return min((t for t in (self._reconnects.next(), self._polls.next()) if t is not None), default=None)
+        times = (self._reconnects.next(), self._nudges.next(), self._polls.next())
+        return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         for peer_id in self._reconnects.pop_due(now):
@@ -377,6 +390,12 @@ class Peering:
             if peer is not None and self.keeps(peer):
                 self._ask(peer, now)  # its endpoints may have changed
                 self.connect(peer, now)
+        for peer_id in self._nudges.pop_due(now):
+            peer = self._book.by_id(peer_id)
+            if peer is not None and peer.member and self._sessions.state(peer.public_key) is State.INITIATING:
+                self._ask(peer, now)  # what told the peer to open its NAT towards us may have been lost
+                peer.nudge_delay *= 2
+                self._nudges.set(peer_id, now + peer.nudge_delay)
         for peer_id in self._polls.pop_due(now):
             peer = self._book.by_id(peer_id)
             if peer is not None and peer.up_since is not None:

@@ -29,6 +29,7 @@ class Peer:
         self.up_since: float | None = None
         self.lost = False  # it was wanted and could not be reached
         self.reconnect_delay = 0.0
+        self.nudge_delay = 0.0
         self.last_unicast = 0.0  # s; for giving up on-demand sessions
         self.rtt: float | None = None
         self.ping_token = 0  # of the latest PING: an older one's PONG tells nothing about now
