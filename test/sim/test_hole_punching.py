@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from omni_core.constants import MESH_LIMIT
 from omni_core.sim.fleet import Fleet, connected
 from omni_core.sim.flow import Flow
 from omni_core.sim.link import LinkQuality
@@ -76,6 +77,24 @@ def test_on_demand_through_nats(net: SimNet, kind_a: NatKind, kind_b: NatKind) -
     else:
         took = net.until(lambda: fleet.hosts[1].payloads == [b"hello"], 5)
         print(f"{name(kind_a)} to {name(kind_b)}: {took:.3f} s")
+
+
+@pytest.mark.parametrize("mesh_limit", [MESH_LIMIT, 1], ids=["mesh", "on demand"])
+def test_lost_hint_is_asked_for_again(net: SimNet, mesh_limit: int) -> None:
+    """What tells the other side to open its NAT (a push, or a CONNECT_HINT) is one datagram that nobody answers."""
+    fleet = Fleet(net, secret=SECRET, mesh_limit=mesh_limit)
+    fleet.add(behind=net.add_nat("nat-a", PORT_RESTRICTED))
+    fleet.add()
+    net.until(fleet.registered, 5)
+    net.run(3)
+    to_a = net.link(fleet.nucleus, fleet.edges[0])
+    b = fleet.add(behind=net.add_nat("nat-b", PORT_RESTRICTED))
+    to_a.cut = True
+    net.until(lambda: fleet.registered([b]), 5)
+    fleet.hosts[2].send(fleet.hosts[0].address, b"hello")
+    net.run(0.5)
+    to_a.cut = False
+    net.until(lambda: fleet.hosts[0].payloads == [b"hello"], 4)
 
 
 @pytest.mark.parametrize("hairpin", [False, True])
