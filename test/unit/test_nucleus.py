@@ -9,6 +9,7 @@ import pytest
 from support.nucleus_net import LATENCY, NUCLEUS_AT, Edge, Net
 
 from omni_core.constants import (
+    FIRST_RETRY,
     HEARTBEAT_INTERVAL,
     HEARTBEATS_MISSED,
     NAT_KEEPALIVE,
@@ -446,7 +447,7 @@ def test_another_address_of_the_nucleus(net: Net) -> None:
     edge = net.edge()
     edge.client.set_nucleus_endpoints([Endpoint("10.0.0.250", 51820)], net.now)
     edge.start()
-    net.run(1)
+    net.run(FIRST_RETRY / 2)
     edge.client.set_nucleus_endpoints([NUCLEUS_AT], net.now)
     net.pump(edge)
     assert net.run(4 * LATENCY + 0.01, lambda: edge.registered)
