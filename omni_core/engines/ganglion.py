@@ -1,11 +1,9 @@
 """The Ganglion: control plane of one edge, Sans-IO.
 
-The driver feeds datagrams from the underlay and frames from the local port, calls ``handle_timer`` when
-``next_timer`` is due,
-and drains ``take_datagrams``, ``take_frames`` and ``take_events`` after each call. Decisions are in Peering
-(who, and in what state), Resolver (unknown
-destinations), Sessions (handshakes), NucleusClient (signaling) and the data plane (frames); this file routes
-between them.
+The driver feeds datagrams from the underlay and frames from the local port, calls ``handle_timer`` when ``next_timer``
+is due, and drains ``take_datagrams``, ``take_frames`` and ``take_events`` after each call. Decisions are in Peering
+(who, and in what state), Resolver (unknown destinations), Sessions (handshakes), NucleusClient (signaling) and the
+data plane (frames); this file routes between them.
 """
 
 from __future__ import annotations

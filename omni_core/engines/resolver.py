@@ -59,9 +59,9 @@ class Resolver:
             self._reach(peer, now)
 
     def look_for_destination(self, frame: bytes, now: float) -> None:
-        """A unicast frame whose MAC the FDB does not know, in a cluster where not everyone is connected. It
-        was flooded to
-        those who are; here the one who may have been missed is looked up, by MAC or by the IP address in the frame."""
+        """A unicast frame whose MAC the FDB does not know, in a cluster where not everyone is connected. It was
+        flooded to those who are; here the one who may have been missed is looked up, by MAC or by the IP address in
+        the frame."""
         address: Vip | Mac = target_address(frame) or frame[:6]
         if self._book.by_address(address) is None and self._query(address, now):
             self.for_address.add(address, frame, now)

@@ -3,9 +3,8 @@
 Rules
 - A session is *usable* when a handshake completed on our side as initiator, or when the peer's first authentic packet
   confirmed it (we were responder). Until then it can only receive.
-- At most one initiation of ours is in flight. When both sides initiate at once, the initiation of the side
-with the greater public key
-  stands: that side insists, the other one drops its own and answers.
+- At most one initiation of ours is in flight. When both sides initiate at once, the initiation of the side with the
+  greater public key stands: that side insists, the other one drops its own and answers.
 - A new session never ends an older one that still works: both receive until the old one expires.
 - ``EXPIRED`` is the end of the session that sends; the table decides what is left.
 - A (state, event) that is not in the table is a bug of ours, never of the peer: ``next_step`` raises LocalMisuse.

@@ -1,11 +1,9 @@
 """All handshakes and sessions of one edge or one Nucleus, Sans-IO.
 
-The owner says whom it wants (``connect``), feeds control messages 0x01..0x03 (``receive``), reports the first authentic
-packet of a session (``confirm``), and drains ``take_datagrams`` and ``take_events``. What happens when is in
-machine.TABLE.
-Nothing is sent in answer to a packet that does not prove knowledge of our public key (mac1), and no state
-changes before a
-message is authentic, fresh and admitted.
+The owner says whom it wants (``connect``), feeds control messages 0x01..0x03 (``receive``), reports the first
+authentic packet of a session (``confirm``), and drains ``take_datagrams`` and ``take_events``. What happens when is in
+machine.TABLE. Nothing is sent in answer to a packet that does not prove knowledge of our public key (mac1), and no
+state changes before a message is authentic, fresh and admitted.
 """
 
 from __future__ import annotations
@@ -35,7 +33,6 @@ from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, 
 from omni_core.session.handshake import (
     Profile,
     ReceivedInitiation,
-    SentInitiation,
     consume_initiation,
     consume_response,
     create_initiation,
@@ -52,6 +49,7 @@ from omni_core.session.machine import (
     State,
     next_step,
 )
+from omni_core.session.remote import Remote
 from omni_core.session.timers import Deadlines
 from omni_core.types import Endpoint, PublicKey, RandomBytes
 from omni_core.wire.control import (
@@ -67,60 +65,11 @@ _CANDIDATES_MAX = 6  # endpoints that one initiation is sent to
 _TIMESTAMPS_MAX = 16384  # peers whose last timestamp is remembered after they are gone
 
 
-class _Peer:
-    __slots__ = (
-        "attempt_ends",
-        "body",
-        "candidates",
-        "current",
-        "endpoint",
-        "heard",
-        "in_flight",
-        "jar",
-        "pending",
-        "previous",
-        "profile",
-        "rekey_at",
-        "remote",
-        "retry_at",
-        "state",
-        "tries",
-        "wanted",
-    )
-
-    def __init__(self, remote: PublicKey, profile: Profile) -> None:
-        self.remote = remote
-        self.profile = profile
-        self.body = b""
-        self.state = State.DOWN
-        self.wanted = False
-        self.candidates: list[Endpoint] = []
-        self.endpoint: Endpoint | None = None  # where the peer was last heard
-        self.heard: Endpoint | None = None  # where an initiation that lost the tie to ours came from
-        self.jar: CookieJar | None = None
-        self.in_flight: SentInitiation | None = None
-        self.attempt_ends: float | None = None
-        self.tries = 0  # initiations of this attempt
-        self.retry_at: float | None = None
-        self.rekey_at: float | None = None
-        self.current: Keypair | None = None  # sends
-        self.previous: Keypair | None = None  # still receives
-        self.pending: Keypair | None = None  # receives, unconfirmed
-
-    def next_deadline(self) -> float | None:
-        times = [self.retry_at, self.rekey_at]
-        times += [k.expires for k in (self.current, self.previous) if k]
-        if self.pending:
-            times.append(self.pending.created + UNCONFIRMED_TIME)
-        return min((t for t in times if t is not None), default=None)
-
-
 class Sessions:
     """See the module docstring.
 
-    ``admit(public_key, body, source)`` decides about an authentic initiator: the body of the answer, or None
-    to refuse in
-    silence. ``unix_ns(now)`` gives the timestamp of an initiation. ``accept`` None: never answer initiations.
+    ``admit(public_key, body, source)`` decides about an authentic initiator: the body of the answer, or None to refuse
+    in silence. ``unix_ns(now)`` gives the timestamp of an initiation. ``accept`` None: never answer initiations.
     """
 
     def __init__(
@@ -141,10 +90,10 @@ class Sessions:
         self._unix_ns = unix_ns
         self._limits = limits or HandshakeLimits()
         self._checker = CookieChecker(identity.exchange_public, random)
-        self._peers: dict[PublicKey, _Peer] = {}
+        self._peers: dict[PublicKey, Remote] = {}
         self._unsolicited: OrderedDict[PublicKey, None] = OrderedDict()
-        self._by_index: dict[int, _Peer] = {}
-        self._by_receive_id: dict[int, _Peer] = {}
+        self._by_index: dict[int, Remote] = {}
+        self._by_receive_id: dict[int, Remote] = {}
         self._heard: OrderedDict[PublicKey, int] = OrderedDict()  # greatest timestamp per initiator
         self._last_timestamp = 0
         self._deadlines: Deadlines[PublicKey] = Deadlines()
@@ -162,15 +111,14 @@ class Sessions:
         profile: Profile | None = None,
         body: bytes = b"",
     ) -> None:
-        """Want a session with ``remote``; candidate endpoints replace earlier ones. No effect beyond that if
-        one is up or
-        under way. ``profile`` None: the one we accept. Raises RemoteViolation when the key is no valid curve point.
+        """Want a session with ``remote``; candidate endpoints replace earlier ones. No effect beyond that if one is up
+        or under way. ``profile`` None: the one we accept. Raises RemoteViolation when the key is no valid curve point.
         """
         exchange_key(remote)
         profile = profile or self._accept or Profile("peer")
         peer = self._peers.get(remote)
         if peer is None:
-            peer = self._peers[remote] = _Peer(remote, profile)
+            peer = self._peers[remote] = Remote(remote, profile)
         self._unsolicited.pop(remote, None)
         peer.profile, peer.body, peer.wanted = profile, body, True
         places = endpoints if peer.heard is None else [peer.heard, *endpoints]
@@ -323,7 +271,7 @@ class Sessions:
         self._remember_timestamp(remote, timestamp)
         peer = self._peers.get(remote)
         if peer is None:
-            peer = self._peers[remote] = _Peer(remote, self._accept)
+            peer = self._peers[remote] = Remote(remote, self._accept)
             self._add_unsolicited(remote, now)
         if peer.state in IN_FLIGHT and self._identity.public_key > remote:
             self.drops.add(DropReason.LOST_TIE)
@@ -332,7 +280,7 @@ class Sessions:
             self._answer(peer, received, answer, source, now)
         self._arm(peer)
 
-    def _answer(self, peer: _Peer, received: ReceivedInitiation, answer: bytes, source: Endpoint, now: float) -> None:
+    def _answer(self, peer: Remote, received: ReceivedInitiation, answer: bytes, source: Endpoint, now: float) -> None:
         datagram, keypair = create_response(received, answer, now, self._random)
         # 60 random bits: never seen, yet two sessions must not share an id
         if keypair.receive_id in self._by_receive_id:
@@ -382,7 +330,7 @@ class Sessions:
 
     # --- the table ------------------------------------------------------------------------------------------------
 
-    def _step(self, peer: _Peer, event: Event, now: float, *, source: Endpoint | None = None) -> None:
+    def _step(self, peer: Remote, event: Event, now: float, *, source: Endpoint | None = None) -> None:
         action, state = next_step(peer.state, event)
         was_awaiting = peer.state in AWAITING_CONFIRMATION
         peer.state = state
@@ -427,7 +375,7 @@ class Sessions:
         if state is State.DOWN and event is not Event.FORGET:
             self._events.append(SessionLost(peer.remote, _LOST[event]))
 
-    def _run_timers(self, peer: _Peer, now: float) -> None:
+    def _run_timers(self, peer: Remote, now: float) -> None:
         if peer.previous and peer.previous.expires <= now:
             self._retire(peer, peer.previous)
             peer.previous = None
@@ -451,7 +399,7 @@ class Sessions:
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
-    def _initiate(self, peer: _Peer, now: float) -> None:
+    def _initiate(self, peer: Remote, now: float) -> None:
         self._end_flight(peer)
         self._last_timestamp = max(self._last_timestamp + 1, self._unix_ns(now))
         sent = create_initiation(
@@ -466,17 +414,17 @@ class Sessions:
         places = [peer.endpoint, *peer.candidates] if peer.endpoint else peer.candidates
         self._send_in_flight(peer, list(dict.fromkeys(places)), now)
 
-    def _send_in_flight(self, peer: _Peer, places: Sequence[Endpoint], now: float) -> None:
+    def _send_in_flight(self, peer: Remote, places: Sequence[Endpoint], now: float) -> None:
         if peer.in_flight and places:
             datagram = self._jar(peer).add_macs(peer.in_flight.covered, now)
             self._datagrams += [(datagram, place) for place in places]
 
-    def _jar(self, peer: _Peer) -> CookieJar:
+    def _jar(self, peer: Remote) -> CookieJar:
         if peer.jar is None:
             peer.jar = CookieJar(exchange_key(peer.remote))
         return peer.jar
 
-    def _promote(self, peer: _Peer, keypair: Keypair) -> None:
+    def _promote(self, peer: Remote, keypair: Keypair) -> None:
         if peer.previous:
             self._retire(peer, peer.previous)
         self._discard_pending(peer)
@@ -487,27 +435,27 @@ class Sessions:
         grace = 0.0 if keypair.initiator else RESPONDER_REKEY_GRACE
         return keypair.created + REKEY_AFTER_TIME + grace + self._fraction() * REKEY_RETRY_JITTER
 
-    def _retire(self, peer: _Peer, keypair: Keypair) -> None:
+    def _retire(self, peer: Remote, keypair: Keypair) -> None:
         self._by_receive_id.pop(keypair.receive_id, None)
         keypair.wipe()
         self._events.append(SessionRetired(peer.remote, keypair.receive_id))
 
-    def _discard_pending(self, peer: _Peer) -> None:
+    def _discard_pending(self, peer: Remote) -> None:
         if peer.pending:
             self._retire(peer, peer.pending)
             peer.pending = None
 
-    def _end_flight(self, peer: _Peer) -> None:
+    def _end_flight(self, peer: Remote) -> None:
         if peer.in_flight:
             self._by_index.pop(peer.in_flight.sender_index, None)
             peer.in_flight.noise.wipe()
             peer.in_flight = None
 
-    def _end_attempt(self, peer: _Peer) -> None:
+    def _end_attempt(self, peer: Remote) -> None:
         self._end_flight(peer)
         peer.retry_at = peer.attempt_ends = peer.heard = None
 
-    def _clear(self, peer: _Peer) -> None:
+    def _clear(self, peer: Remote) -> None:
         self._end_attempt(peer)
         self._discard_pending(peer)
         for keypair in (peer.current, peer.previous):
@@ -516,7 +464,7 @@ class Sessions:
         peer.current = peer.previous = peer.rekey_at = None
         peer.wanted = False
 
-    def _drop_peer(self, peer: _Peer) -> None:
+    def _drop_peer(self, peer: Remote) -> None:
         del self._peers[peer.remote]
         self._unsolicited.pop(peer.remote, None)
         self._deadlines.set(peer.remote, None)
@@ -532,7 +480,7 @@ class Sessions:
         if len(self._heard) > _TIMESTAMPS_MAX:
             self._heard.popitem(last=False)
 
-    def _arm(self, peer: _Peer) -> None:
+    def _arm(self, peer: Remote) -> None:
         if self._peers.get(peer.remote) is peer:
             self._deadlines.set(peer.remote, peer.next_deadline())
 

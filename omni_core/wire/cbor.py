@@ -3,9 +3,8 @@
     unsigned integers below 2**64, byte strings, text strings, arrays, maps with unsigned integers as keys, true,
     false, null. Definite lengths, shortest heads, keys ascending.
 
-`cbor2` does the work; what it takes beyond the subset (tags, floats, other encodings of the same value, bytes
-behind the
-item) is refused here, since signed bytes must have one reading only.
+`cbor2` does the work; what it takes beyond the subset (tags, floats, other encodings of the same value, bytes behind
+the item) is refused here, since signed bytes must have one reading only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""100,000 hostile control messages of each kind, seeded: nothing escapes, nothing changes, all are counted,
-nobody is answered
-who did not prove that he knows our public key.
+"""100,000 hostile control messages of each kind, seeded: nothing escapes, nothing changes, all are counted, nobody is
+answered who did not prove that he knows our public key.
 """
 
 from __future__ import annotations
@@ -116,9 +115,8 @@ def test_replayed_responses(target: Target) -> None:
 
 
 def test_replayed_initiations_cost_little_once_they_are_many(target: Target) -> None:
-    """An initiation that was sent before does prove knowledge of our key: under load it may be answered by a
-    cookie reply, to its
-    source, and by nothing else; no state changes."""
+    """An initiation that was sent before does prove knowledge of our key: under load it may be answered by a cookie
+    reply, to its source, and by nothing else; no state changes."""
     b = target.pair.b
     for _ in range(N):
         b.sessions.receive(target.messages[0], SOURCE, target.pair.now)
@@ -132,8 +130,8 @@ def test_replayed_initiations_cost_little_once_they_are_many(target: Target) -> 
 
 
 def test_forgers_who_know_our_key_get_nothing(target: Target) -> None:
-    """mac1 is right, what Noise protects is not. 2,000, as each costs a Diffie-Hellman operation; the clock
-    moves, so no load."""
+    """mac1 is right, what Noise protects is not. 2,000, as each costs a Diffie-Hellman operation; the clock moves, so
+    no load."""
     pair, rng = target.pair, target.rng
     for n in range(2000):
         original = target.messages[0] if n % 2 else target.messages[1]
