@@ -50,8 +50,8 @@ class Applications:
         return self.listeners[robot].read()
 
     def all_heard_something(self) -> bool:
-        self.check()
-        return all(numbers.read() for numbers in self.listeners.values())
+        self.check()  # a message may be heard before the talker has logged it
+        return bool(self.said()) and all(numbers.read() for numbers in self.listeners.values())
 
     def all_heard(self, number: int) -> bool:
         return all(number in numbers.read() for numbers in self.listeners.values())
