@@ -42,12 +42,11 @@ VIP6_PREFIX_LENGTH: Final = 8 * len(VIP6_PREFIX)
 
 REKEY_AFTER_TIME: Final = 120.0  # s; forward secrecy at this grain
 REJECT_AFTER_TIME: Final = 180.0  # s; a key is never used past it
-# design.md says 2**60, a sixteenth of a 64-bit counter. The nonce leaves 56 bits for the sequence, so: a
-# sixteenth of those.
+# WireGuard's 2**60 is a sixteenth of a 64-bit counter. The nonce leaves 56 bits for the sequence: a sixteenth of those.
 REKEY_AFTER_MESSAGES: Final = 1 << (LANE_SHIFT - 4)
 REJECT_AFTER_MESSAGES: Final = (1 << LANE_SHIFT) - (1 << 13) - 1
 REKEY_RETRY: Final = 5.0  # s between initiations
-# design.md retries each 5 s. Simulated over 10 % loss and 30 ms, two edges that start together are up within
+# WireGuard retries each 5 s. Simulated over 10 % loss and 30 ms, two edges that start together are up within
 # (p90 / p99) 10.8 / 24 s then, and 3.8 / 8.0 s when the first retries come sooner and the first PING is repeated. A
 # frame, which waits at most QUEUE_TIME, outlives one lost handshake message, and a NAT that opened late is tried soon.
 FIRST_RETRY: Final = 1.0  # s to the second initiation of an attempt, doubled up to REKEY_RETRY

@@ -3,7 +3,7 @@
      0               8               16              24                               24+n       24+n+16
      | session_id 64 | sequence 64   | nonce 64      | ChaCha20(inner Ethernet frame) | Poly1305 |
 
-nonce = lane << 56 | sequence; lane = stream << 6 | path (design.md, "On the wire").
+nonce = lane << 56 | sequence; lane = stream << 6 | path (ARCHITECTURE.md, "On the wire").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads a capture of the underlay and says whether what crossed it was encrypted, and was the messages at all.
 
-Written from the wire format alone (design.md, "On the wire"), without omni_core: a fault there must not hide itself
-here. Every frame has to be one of: ARP, ICMPv6 (neighbour discovery, MLD, echo), an ICMP error about one of our
+Written from the wire format alone (ARCHITECTURE.md, "On the wire"), without omni_core: a fault there must not hide
+itself here. Every frame has to be one of: ARP, ICMPv6 (neighbour discovery, MLD, echo), an ICMP error about one of our
 datagrams, or a well-formed omni packet on the omni port. On top of that
 - no forbidden bytes anywhere (RTPS magic, the talker's words, overlay MAC addresses);
 - what data packets carry is indistinguishable from noise (chi-square over all byte values);
