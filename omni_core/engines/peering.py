@@ -157,10 +157,14 @@ class Peering:
             self._emit(Warned(f"VIP {vip4} moved from {holder.label} to {peer.label}"))
             self._book.set_vip4(holder, None)
         self._book.set_vip4(peer, vip4)
+        moved = False
         if endpoints:
+            moved = peer.endpoints not in ((), tuple(endpoints)) and peer.path not in endpoints
             peer.endpoints = tuple(endpoints)
-        if restarted and self.is_up(peer):
-            self._sessions.rekey(peer.public_key, now)  # a new incarnation has lost its keys
+        if (restarted or moved) and self.is_up(peer):
+            # A new incarnation has lost its keys; one that moved while we did cannot reach us to say so.
+            self.connect(peer, now)
+            self._sessions.rekey(peer.public_key, now)
         self._update_flood()
         return peer
 
