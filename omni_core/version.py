@@ -11,11 +11,12 @@ _DISTRIBUTIONS = ("omni_ros2", "omni_core")  # pip's name, then the name under w
 
 def version() -> str:
     """The source tree's version where this file lies in one, else the installed distribution's, else "unknown"."""
-    manifest = Path(__file__).parent.parent / "package.xml"
-    if manifest.is_file():
-        found = ElementTree.parse(manifest).findtext("version")
-        if found:
-            return found.strip()
+    try:
+        found = ElementTree.parse(Path(__file__).parent.parent / "package.xml").findtext("version")
+    except (OSError, ElementTree.ParseError):  # installed, or another package's file, or not ours to read
+        found = None
+    if found:
+        return found.strip()
     for name in _DISTRIBUTIONS:
         try:
             return importlib.metadata.version(name)

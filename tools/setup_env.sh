@@ -15,7 +15,7 @@ REQUIREMENTS=$OMNI_ROOT/tools/requirements
 PYTHON=/usr/bin/python3
 
 # ip, tc and bridge; namespaces; benchmark; compiler and headers for the messages' python bindings.
-APT_REQUIRED=(g++ iproute2 iperf3 make nftables python3 python3-dev python3-venv util-linux)
+APT_REQUIRED=(g++ iproute2 iperf3 iputils-ping make nftables python3 python3-dev python3-venv util-linux)
 # Wanted, but nothing fails without them: BPF loader and offload settings of the kernel data plane; Noise test vectors.
 APT_OPTIONAL=(ethtool libbpfcc python3-bpfcc golang-github-flynn-noise-dev)
 

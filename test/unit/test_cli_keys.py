@@ -125,6 +125,7 @@ def test_unreadable_key_file_of_another_user(omni: Caller, tmp_path: Path) -> No
         pytest.skip("needs root, to become another user")
     path = write(tmp_path / "key", encode_key_file(IDENTITY))
     tmp_path.chmod(0o755)
+    omni("keygen", "--show", path)  # loads what the other user may not be able to read: the source tree
     os.seteuid(65534)
     try:
         outcome = omni("keygen", "--show", path)
