@@ -94,7 +94,6 @@ REQUEST_RETRY: Final = 1.0  # s; first retransmission of a signaling request, do
 REQUEST_RETRY_MAX: Final = 8.0  # s
 PUSH_INTERVAL: Final = 0.05  # s; joins within it go out in one push
 SIGNALING_MAX: Final = 1200  # bytes of one signaling datagram: below every IPv6 path MTU (RFC 8200: 1280)
-QUERY_RETRY: Final = 1.0  # s between two queries for one address
 NEGATIVE_TTL: Final = 5.0  # s that "no such peer" is believed
 REQUEST_ATTEMPTS: Final = 4  # sendings of a request: 1 + 2 + 4 + 8 = 15 s without an answer, then the Nucleus is lost
 NUCLEUS_LOST_AFTER: Final = 15.0  # s of handshakes without an answer, then the owner is told (trying goes on)

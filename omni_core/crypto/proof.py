@@ -10,7 +10,8 @@ from __future__ import annotations
 import hmac
 from hashlib import blake2s
 
-PROOF_SIZE = 16
+from omni_core.wire.payloads import PROOF_SIZE
+
 NO_PROOF = bytes(PROOF_SIZE)
 
 

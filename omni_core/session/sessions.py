@@ -145,14 +145,6 @@ class Sessions:
         if frames >= REKEY_AFTER_MESSAGES:
             self.rekey(remote, now)
 
-    def add_candidate(self, remote: PublicKey, endpoint: Endpoint, now: float) -> None:
-        """One more place where the peer may be. While an initiation is in flight it is sent there at once."""
-        peer = self._peers.get(remote)
-        if peer is None or endpoint in peer.candidates:
-            return
-        peer.candidates = [endpoint, *peer.candidates][:_CANDIDATES_MAX]
-        self._send_in_flight(peer, [endpoint], now)
-
     def resend(self, remote: PublicKey, now: float) -> None:
         """Send the initiation in flight again, unchanged: the peer's NAT may be open by now (hole punching)."""
         peer = self._peers.get(remote)
