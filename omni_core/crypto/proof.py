@@ -8,8 +8,8 @@ cannot be moved to another initiation.
 from __future__ import annotations
 
 import hmac
-from hashlib import blake2s
 
+from omni_core.crypto.kdf import hmac_blake2s
 from omni_core.wire.payloads import PROOF_SIZE
 
 NO_PROOF = bytes(PROOF_SIZE)
@@ -23,7 +23,7 @@ def initiation_proof(psk: bytes | None, ephemeral: bytes, responder: bytes, time
     if psk is None:
         return NO_PROOF
     message = b"omni initiation proof" + ephemeral + responder + timestamp.to_bytes(8, "little")
-    return hmac.new(psk, message, blake2s).digest()[:PROOF_SIZE]
+    return hmac_blake2s(psk, message)[:PROOF_SIZE]
 
 
 def verify_initiation_proof(
