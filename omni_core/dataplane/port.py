@@ -13,6 +13,11 @@ Rules for every implementation
   ``frames_to_peer``.
 - Split horizon: a frame from the underlay only ever goes to the local port, a frame from the port only to the underlay.
 - An unknown unicast destination is never flooded by the data plane: Unresolved, and the Ganglion decides.
+- A plane may outlive the control plane (a kernel engine does, pinned): it goes on sealing, opening and learning with
+  what it has, and offers its sessions to the next control plane through ``adopted``. What that one needs to know of a
+  session and the plane does not, the earlier one has left with it through ``remember``.
+- ``PeerId``s grow and are never reused, also across an adoption: a new control plane counts on above the greatest one
+  that it was offered.
 - What a rule leaves open is as in ``userspace.py``, whose docstring lists what becomes of each frame.
 """
 
@@ -21,12 +26,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from omni_core.drops import DropReason
 from omni_core.types import Endpoint, Mac, PeerId
 
 Datagram: TypeAlias = tuple[bytes, tuple[str, int]]  # payload and remote endpoint (an Endpoint or its plain tuple)
+NOTE_MAX: Final = 512  # bytes of a control plane's note on a session
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,20 @@ class SessionStats:
     last_tx_data: float = 0.0  # without in-session control
     last_rx_data: float = 0.0
     last_unicast: float = 0.0  # either way, not control, to one station: broadcasts alone do not make a peer wanted
+
+
+@dataclass(frozen=True)
+class AdoptedSession:
+    """A session that an earlier control plane left in this plane."""
+
+    peer: PeerId
+    send_id: int
+    receive_id: int
+    sending: bool  # ``use_session`` chose it
+    confirmed: bool  # an authentic packet has come
+    expires: float  # the engine's ``now``: ``add_session`` was called REJECT_AFTER_TIME before
+    path: Endpoint | None  # of the peer
+    note: bytes = field(repr=False)  # as remembered
 
 
 class UnresolvedReason(Enum):
@@ -125,6 +145,24 @@ class DataPlane(Protocol):
 
     def session_stats(self, receive_id: int) -> SessionStats:
         """Raises LocalMisuse if the session is not there."""
+
+    def remember(self, receive_id: int, note: bytes) -> None:
+        """Keep ``note`` with the session in place of an earlier one, for the control plane that comes next.
+
+        Opaque here, at most NOTE_MAX bytes, without key material. Raises LocalMisuse if it is longer or the session is
+        not there.
+        """
+
+    def adopted(self) -> list[AdoptedSession]:
+        """What an earlier control plane left, for a new one that asks before anything else.
+
+        First, events that nobody took are forgotten: they were for the earlier control plane. What counts of them is in
+        the answer (``confirmed``) or is told again (EndpointMoved, once ``set_path`` was called). Then the plane ends
+        what it does not offer: sessions without a note (the control plane died between ``add_session`` and
+        ``remember``), and peers that are left without a session, with path, flood membership and FDB entries, so that
+        nothing is left behind under a PeerId that nobody knows. Expired sessions are offered as the others are; the
+        control plane removes what it does not want. All else stays as it is and goes on working meanwhile.
+        """
 
     def set_path(self, peer: PeerId, endpoint: Endpoint) -> None: ...
     def remove_peer(self, peer: PeerId) -> None:

@@ -29,6 +29,7 @@ class SessionState:
         "confirmed",
         "expires",
         "next_sequence",
+        "note",
         "opener",
         "peer",
         "receive_id",
@@ -48,6 +49,7 @@ class SessionState:
         self.next_sequence = 0
         self.windows: list[ReplayWindow | None] = [None] * STREAMS  # made by the first authentic packet of the stream
         self.confirmed = False
+        self.note = b""  # the control plane's, for the one that comes after it
         self.stats = SessionStats()
 
     def wipe(self) -> None:

@@ -45,6 +45,8 @@ from omni_core.constants import (
 )
 from omni_core.crypto.errors import AuthenticationFailed
 from omni_core.dataplane.port import (
+    NOTE_MAX,
+    AdoptedSession,
     Confirmed,
     ControlFrame,
     Datagram,
@@ -132,6 +134,31 @@ class UserspaceDataPlane(DataPlane):
 
     def session_stats(self, receive_id: int) -> SessionStats:
         return replace(self._session(receive_id).stats)
+
+    def remember(self, receive_id: int, note: bytes) -> None:
+        if len(note) > NOTE_MAX:
+            raise LocalMisuse(f"a note of {len(note)} bytes is longer than {NOTE_MAX}")
+        self._session(receive_id).note = bytes(note)
+
+    def adopted(self) -> list[AdoptedSession]:
+        self._events.clear()
+        for session in [each for each in self._sessions.values() if not each.note]:
+            self.remove_session(session.receive_id)
+        for peer in [each for each in self._peers.values() if not each.sessions]:
+            self.remove_peer(peer.id)
+        return [
+            AdoptedSession(
+                each.peer.id,
+                each.send_id,
+                each.receive_id,
+                each is each.peer.sending,
+                each.confirmed,
+                each.expires,
+                each.peer.endpoint,
+                each.note,
+            )
+            for each in self._sessions.values()
+        ]
 
     def set_path(self, peer: PeerId, endpoint: Endpoint) -> None:
         known = self._peer(peer)
