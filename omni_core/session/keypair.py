@@ -20,6 +20,7 @@ class Keypair:
     receive_key: bytearray = field(repr=False)
     handshake_hash: bytes = field(repr=False)
     created: float
+    adopted: bool = False  # from an earlier control plane: the data plane has the keys, this object has none
 
     @property
     def expires(self) -> float:

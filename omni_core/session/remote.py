@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from omni_core.constants import UNCONFIRMED_TIME
 from omni_core.crypto.cookies import CookieJar
+from omni_core.crypto.identity import exchange_key
 from omni_core.session.handshake import Profile, SentInitiation
 from omni_core.session.keypair import Keypair
 from omni_core.session.machine import State
@@ -51,6 +52,12 @@ class Remote:
         self.current: Keypair | None = None  # sends
         self.previous: Keypair | None = None  # still receives
         self.pending: Keypair | None = None  # receives, unconfirmed
+
+    def cookies(self) -> CookieJar:
+        """Made when it is first needed."""
+        if self.jar is None:
+            self.jar = CookieJar(exchange_key(self.remote))
+        return self.jar
 
     def next_deadline(self) -> float | None:
         times = [self.retry_at, self.rekey_at]

@@ -13,23 +13,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from omni_core.constants import (
-    FIRST_RETRY,
     MAX_UNSOLICITED,
     REKEY_AFTER_MESSAGES,
-    REKEY_AFTER_TIME,
     REKEY_ATTEMPT_TIME,
-    REKEY_RETRY,
-    REKEY_RETRY_JITTER,
-    RESPONDER_REKEY_GRACE,
     TIE_RETRY,
     UNCONFIRMED_TIME,
 )
-from omni_core.crypto.cookies import CookieChecker, CookieJar, mac1
+from omni_core.crypto.cookies import mac1
 from omni_core.crypto.errors import AuthenticationFailed
 from omni_core.crypto.identity import Identity, exchange_key
 from omni_core.drops import DropCounters, DropReason
-from omni_core.errors import RemoteViolation
+from omni_core.errors import LocalMisuse, RemoteViolation
+from omni_core.session.adoption import LeftSession, arrange
 from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
+from omni_core.session.gate import Gate
 from omni_core.session.handshake import (
     Profile,
     ReceivedInitiation,
@@ -38,6 +35,7 @@ from omni_core.session.handshake import (
     create_initiation,
     create_response,
 )
+from omni_core.session.heard import HeardTimestamps
 from omni_core.session.keypair import Keypair
 from omni_core.session.limits import HandshakeLimits
 from omni_core.session.machine import (
@@ -49,6 +47,7 @@ from omni_core.session.machine import (
     State,
     next_step,
 )
+from omni_core.session.pace import Pace
 from omni_core.session.remote import Remote
 from omni_core.session.timers import Deadlines
 from omni_core.types import Endpoint, PublicKey, RandomBytes
@@ -62,7 +61,6 @@ from omni_core.wire.control import (
 Admit = Callable[[PublicKey, bytes, Endpoint], "bytes | None"]
 
 _CANDIDATES_MAX = 6  # endpoints that one initiation is sent to
-_TIMESTAMPS_MAX = 16384  # peers whose last timestamp is remembered after they are gone
 
 
 class Sessions:
@@ -88,13 +86,13 @@ class Sessions:
         self._admit = admit
         self._random = random
         self._unix_ns = unix_ns
-        self._limits = limits or HandshakeLimits()
-        self._checker = CookieChecker(identity.exchange_public, random)
+        self._pace = Pace(random)
+        self._gate = Gate(identity.exchange_public, limits or HandshakeLimits(), random)
         self._peers: dict[PublicKey, Remote] = {}
         self._unsolicited: OrderedDict[PublicKey, None] = OrderedDict()
         self._by_index: dict[int, Remote] = {}
         self._by_receive_id: dict[int, Remote] = {}
-        self._heard: OrderedDict[PublicKey, int] = OrderedDict()  # greatest timestamp per initiator
+        self._heard = HeardTimestamps()
         self._last_timestamp = 0
         self._deadlines: Deadlines[PublicKey] = Deadlines()
         self._datagrams: list[tuple[bytes, Endpoint]] = []
@@ -124,13 +122,41 @@ class Sessions:
         places = endpoints if peer.heard is None else [peer.heard, *endpoints]
         known, peer.candidates = peer.candidates, list(dict.fromkeys(places))[:_CANDIDATES_MAX]
         if peer.current and peer.rekey_at is None and peer.state is State.UP:
-            peer.rekey_at = self._rekey_time(peer.current)
+            peer.rekey_at = self._pace.rekey_time(peer.current)
         if peer.state in IN_FLIGHT:
             self._send_in_flight(peer, [e for e in peer.candidates if e not in known], now)
         elif peer.state not in USABLE:
             self._step(peer, Event.WANT, now)
         if peer.state in AWAITING_CONFIRMATION and peer.retry_at is None:
-            peer.retry_at = now + self._retry_delay()
+            peer.retry_at = now + self._pace.retry()
+        self._arm(peer)
+
+    def adopt(
+        self, remote: PublicKey, left: Sequence[LeftSession], endpoint: Endpoint | None, heard: int | None, now: float
+    ) -> None:
+        """Take over what an earlier control plane left with a remote that is not known here yet (LocalMisuse).
+
+        ``heard``: timestamp of the latest initiation accepted from it. SessionRetired follows for what is of no use,
+        SessionUsable for a session that is to send and did not yet. We renew them once ``connect`` says that they are
+        wanted. Raises RemoteViolation when the key is no valid curve point.
+        """
+        exchange_key(remote)
+        if remote in self._peers:
+            raise LocalMisuse("sessions are adopted before a remote is known")
+        if heard is not None:
+            self._heard.remember(remote, heard)
+        peer = Remote(remote, self._accept or Profile("peer"))
+        self._events += [SessionRetired(remote, each.receive_id) for each in arrange(peer, left, now)]
+        if peer.state is State.DOWN:
+            return
+        self._peers[remote] = peer
+        peer.endpoint = endpoint
+        for keypair in self.keypairs(remote):
+            self._by_receive_id[keypair.receive_id] = peer
+        if peer.current is None:
+            self._add_unsolicited(remote, now)
+        elif not any(each.sending and each.receive_id == peer.current.receive_id for each in left):
+            self._events.append(SessionUsable(remote, peer.current.receive_id))
         self._arm(peer)
 
     def rekey(self, remote: PublicKey, now: float) -> None:
@@ -189,6 +215,10 @@ class Sessions:
         peer = self._by_receive_id.get(receive_id)
         return peer.remote if peer else None
 
+    def heard(self, remote: PublicKey) -> int | None:
+        """Timestamp of the latest initiation accepted from it, here or before an adoption."""
+        return self._heard.latest(remote)
+
     def keypairs(self, remote: PublicKey) -> list[Keypair]:
         """The sending one first, then those that only receive."""
         peer = self._peers.get(remote)
@@ -242,25 +272,17 @@ class Sessions:
         initiation = decode_initiation(datagram)
         if self._accept is None:
             raise RemoteViolation(DropReason.NOT_ADMITTED)
-        if not self._checker.check_mac1(initiation.covered, initiation.mac1):
-            raise RemoteViolation(DropReason.BAD_MAC1)
-        if self._limits.loaded(now):
-            if not self._checker.check_mac2(initiation.covered + initiation.mac1, initiation.mac2, source, now):
-                reply = self._checker.make_reply(initiation.sender_index, initiation.mac1, source, now)
-                self._datagrams.append((reply, source))
-                raise RemoteViolation(DropReason.BAD_MAC2)
-            if not self._limits.allow(source.host, now):
-                raise RemoteViolation(DropReason.RATE_LIMITED)
+        self._gate.check(initiation, source, now, lambda reply: self._datagrams.append((reply, source)))
         received = consume_initiation(self._identity, self._accept, initiation, self._random)
         remote, timestamp = received.offer.public_key, received.offer.timestamp
         if remote == self._identity.public_key:
             raise RemoteViolation(DropReason.NOT_ADMITTED, "our own key")
-        if timestamp <= self._heard.get(remote, -1):
+        if not self._heard.is_fresh(remote, timestamp):
             raise RemoteViolation(DropReason.HANDSHAKE_REPLAYED)
         answer = self._admit(remote, received.offer.body, source)
         if answer is None:
             raise RemoteViolation(DropReason.NOT_ADMITTED)
-        self._remember_timestamp(remote, timestamp)
+        self._heard.remember(remote, timestamp)
         peer = self._peers.get(remote)
         if peer is None:
             peer = self._peers[remote] = Remote(remote, self._accept)
@@ -317,7 +339,7 @@ class Sessions:
         except AuthenticationFailed:
             raise RemoteViolation(DropReason.BAD_COOKIE) from None
         # The loaded side knows now that we are real; spread the second tries over a second.
-        peer.retry_at = min(peer.retry_at or now, now + self._fraction())
+        peer.retry_at = min(peer.retry_at or now, now + self._pace.fraction())
         self._arm(peer)
 
     # --- the table ------------------------------------------------------------------------------------------------
@@ -340,7 +362,7 @@ class Sessions:
         elif action is Action.ANSWER:
             self._end_attempt(peer)
             peer.rekey_at = None
-            peer.retry_at = now + self._retry_delay() if peer.wanted else None
+            peer.retry_at = now + self._pace.retry() if peer.wanted else None
         elif action is Action.COMPLETE:
             self._end_attempt(peer)
         elif action is Action.PROMOTE:
@@ -358,10 +380,10 @@ class Sessions:
             self._discard_pending(peer)
             if state is State.UP:
                 peer.retry_at = None
-                peer.rekey_at = now + self._retry_delay() if peer.wanted else None
+                peer.rekey_at = now + self._pace.retry() if peer.wanted else None
         elif action is Action.ABANDON:
             self._end_attempt(peer)
-            peer.rekey_at = now + self._retry_delay()
+            peer.rekey_at = now + self._pace.retry()
         elif action is Action.CLEAR:
             self._clear(peer)
         if state is State.DOWN and event is not Event.FORGET:
@@ -400,32 +422,22 @@ class Sessions:
         peer.in_flight = sent
         self._by_index[sent.sender_index] = peer
         peer.rekey_at = None
-        first = min(FIRST_RETRY * 2**peer.tries, REKEY_RETRY)
+        peer.retry_at = now + self._pace.retry(peer.tries)
         peer.tries += 1
-        peer.retry_at = now + first + self._fraction() * REKEY_RETRY_JITTER
         places = [peer.endpoint, *peer.candidates] if peer.endpoint else peer.candidates
         self._send_in_flight(peer, list(dict.fromkeys(places)), now)
 
     def _send_in_flight(self, peer: Remote, places: Sequence[Endpoint], now: float) -> None:
         if peer.in_flight and places:
-            datagram = self._jar(peer).add_macs(peer.in_flight.covered, now)
+            datagram = peer.cookies().add_macs(peer.in_flight.covered, now)
             self._datagrams += [(datagram, place) for place in places]
-
-    def _jar(self, peer: Remote) -> CookieJar:
-        if peer.jar is None:
-            peer.jar = CookieJar(exchange_key(peer.remote))
-        return peer.jar
 
     def _promote(self, peer: Remote, keypair: Keypair) -> None:
         if peer.previous:
             self._retire(peer, peer.previous)
         self._discard_pending(peer)
         peer.previous, peer.current = peer.current, keypair
-        peer.rekey_at = self._rekey_time(keypair) if peer.wanted else None
-
-    def _rekey_time(self, keypair: Keypair) -> float:
-        grace = 0.0 if keypair.initiator else RESPONDER_REKEY_GRACE
-        return keypair.created + REKEY_AFTER_TIME + grace + self._fraction() * REKEY_RETRY_JITTER
+        peer.rekey_at = self._pace.rekey_time(keypair) if peer.wanted else None
 
     def _retire(self, peer: Remote, keypair: Keypair) -> None:
         self._by_receive_id.pop(keypair.receive_id, None)
@@ -466,21 +478,9 @@ class Sessions:
         if len(self._unsolicited) > MAX_UNSOLICITED:
             self.forget(next(iter(self._unsolicited)), now)
 
-    def _remember_timestamp(self, remote: PublicKey, timestamp: int) -> None:
-        self._heard[remote] = timestamp
-        self._heard.move_to_end(remote)
-        if len(self._heard) > _TIMESTAMPS_MAX:
-            self._heard.popitem(last=False)
-
     def _arm(self, peer: Remote) -> None:
         if self._peers.get(peer.remote) is peer:
             self._deadlines.set(peer.remote, peer.next_deadline())
-
-    def _retry_delay(self) -> float:
-        return REKEY_RETRY + self._fraction() * REKEY_RETRY_JITTER
-
-    def _fraction(self) -> float:
-        return int.from_bytes(self._random(2), "little") / 65536
 
 
 _LOST = {

@@ -232,7 +232,7 @@ def test_a_forged_response_does_not_hurt_the_handshake(pair: Pair) -> None:
 
 def test_under_load_a_cookie_is_asked_for_and_the_handshake_goes_on(seed: int) -> None:
     pair = Pair(seed)
-    pair.b.sessions._limits = HandshakeLimits(per_second=0.0)
+    pair.b.sessions._gate._limits = HandshakeLimits(per_second=0.0)
     pair.connect(pair.a)
     pair.pump()
     assert kinds(pair, pair.b) == [ControlType.COOKIE_REPLY]

@@ -1,0 +1,32 @@
+"""When a handshake is due, and when it is tried again: each delay with jitter, so that two peers leave lockstep."""
+
+from __future__ import annotations
+
+from omni_core.constants import (
+    FIRST_RETRY,
+    REKEY_AFTER_TIME,
+    REKEY_RETRY,
+    REKEY_RETRY_JITTER,
+    RESPONDER_REKEY_GRACE,
+)
+from omni_core.session.keypair import Keypair
+from omni_core.types import RandomBytes
+
+
+class Pace:
+    def __init__(self, random: RandomBytes) -> None:
+        self._random = random
+
+    def rekey_time(self, keypair: Keypair) -> float:
+        """In the engine's seconds, from the session's age: it does not matter who has kept the time so far."""
+        grace = 0.0 if keypair.initiator else RESPONDER_REKEY_GRACE
+        return keypair.created + REKEY_AFTER_TIME + grace + self.fraction() * REKEY_RETRY_JITTER
+
+    def retry(self, tries: int | None = None) -> float:
+        """Seconds to wait for an answer; ``tries``: initiations of this attempt so far, the first ones wait less."""
+        delay = REKEY_RETRY if tries is None else min(FIRST_RETRY * 2**tries, REKEY_RETRY)
+        return delay + self.fraction() * REKEY_RETRY_JITTER
+
+    def fraction(self) -> float:
+        """0.0 to 1.0, one of 65536 steps."""
+        return int.from_bytes(self._random(2), "little") / 65536
