@@ -49,6 +49,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "cryptography": ("omni_core/crypto/",),
     "cbor2": ("omni_core/crypto/", "omni_core/signaling/", "omni_core/wire/"),
     "pyroute2": ("omni_core/io/netlink.py",),
+    "bcc": ("omni_core/io/synapse/compiler.py",),  # in a process of its own
     "tomli": ("omni_core/io/", "omni_core/cli/"),
     "yaml": ("omni_core/io/", "omni_core/cli/"),
     "rich": ("omni_core/cli/",),
@@ -58,6 +59,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "builtin_interfaces": ("omni_ros2/",),
     "std_msgs": ("omni_ros2/",),
 }
+
+COMPILER = "omni_core/io/synapse/compiler.py"
 
 # Sockets, clocks, files, threads and event loops: everything that makes a module impure.
 IMPURE = {
@@ -143,6 +146,21 @@ def test_the_package_itself_imports_nothing() -> None:
     assert not list(imports_of((ROOT / "omni_core/__init__.py").read_text(), "omni_core/__init__.py"))
 
 
+def test_the_compiler_step_needs_the_standard_library_only() -> None:
+    """It runs without site-packages, so nothing that it reaches may import another package; of course but bcc."""
+    todo, reached = [COMPILER, "omni_core/__init__.py", "omni_core/io/__init__.py"], set[str]()
+    while todo:
+        path = todo.pop()
+        reached.add(path)
+        for i in imports_of((ROOT / path).read_text(), path):
+            top = i.module.split(".")[0]
+            assert top in sys.stdlib_module_names or top == "omni_core" or (top, path) == ("bcc", COMPILER), i
+            ours = [] if top != "omni_core" else [i.module, f"{i.module}.{i.name}"]
+            files = [f"{name.replace('.', '/')}{end}" for name in ours for end in (".py", "/__init__.py")]
+            todo += [file for file in files if (ROOT / file).is_file() and file not in reached]
+    assert "omni_core/errors.py" in reached
+
+
 def test_every_unit_has_a_rule() -> None:
     assert {Import(str(path), 0, "", "").unit for path in modules()} <= set(MAY_IMPORT)
 
@@ -157,6 +175,7 @@ def test_every_unit_has_a_rule() -> None:
         ("omni_core/session/x.py", "def f():\n    from os import path"),
         ("omni_core/engines/x.py", "import cryptography.hazmat"),
         ("omni_core/io/udp.py", "import pyroute2"),
+        ("omni_core/io/synapse/loader.py", "from bcc import BPF"),
         ("omni_core/io/udp.py", "import omni_ros2"),
         ("omni_core/io/udp.py", "from rclpy.node import Node"),
         ("omni_core/sim/x.py", "from omni_core.io import clock"),

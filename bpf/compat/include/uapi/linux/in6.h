@@ -1,0 +1,1 @@
+#include_next <linux/in6.h>
