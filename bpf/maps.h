@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The maps, and the small things that every program does with them. */
+#ifndef SYNAPSE_MAPS_H
+#define SYNAPSE_MAPS_H
+
+BPF_ARRAY(config, struct config, 1);
+BPF_PERCPU_ARRAY(counters, __u64, SYNAPSE_COUNTERS); /* by enum way */
+BPF_ARRAY(sessions, struct session, SYNAPSE_SESSIONS);
+BPF_TABLE("hash", __u64, __u32, session_slots, SYNAPSE_SESSIONS); /* receive id -> slot */
+BPF_TABLE("hash", __u32, struct peer, peers, SYNAPSE_PEERS);
+BPF_TABLE("hash", struct fdb_key, struct fdb_entry, fdb, SYNAPSE_FDB);
+BPF_TABLE("hash", __u32, __u64, fdb_counts, SYNAPSE_PEERS); /* owner -> learned entries */
+BPF_ARRAY(flood, __u32, SYNAPSE_FLOOD);                     /* peers that get group frames */
+BPF_TABLE("hash", struct address, __u32, local_addresses, 1024);
+BPF_RINGBUF_OUTPUT(events, 16); /* pages */
+BPF_PROG_ARRAY(programs, 4);
+
+/* The compiler must not reason about the value: it would turn a bounds check into arithmetic that the verifier refuses. */
+#define opaque(value) asm volatile("" : "+r"(value))
+
+/* Counts the way out. Per CPU: no atomics. */
+static __always_inline void count(__u32 way)
+{
+	__u64 *value = counters.lookup(&way);
+
+	if (value)
+		(*value)++;
+}
+
+static __always_inline int drop(__u32 way)
+{
+	count(way);
+	return XDP_DROP;
+}
+
+static __always_inline struct config *get_config(void)
+{
+	__u32 zero = 0;
+
+	return config.lookup(&zero);
+}
+
+static __always_inline int same_address(const struct address *a, const struct address *b)
+{
+	return a->high == b->high && a->low == b->low;
+}
+
+#endif

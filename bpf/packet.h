@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Outer headers: Ethernet, IPv4 (RFC 791) or IPv6 (RFC 8200), UDP (RFC 768). */
+#ifndef SYNAPSE_PACKET_H
+#define SYNAPSE_PACKET_H
+
+#define ETHERNET 14
+#define UDP 8
+#define IP_HEADER_MASK 63 /* 20 or 40 */
+
+#define FRAGMENT 0x3fff /* more fragments, or an offset */
+
+#define TPID_8021Q 0x8100
+#define TPID_8021AD 0x88a8
+
+struct outer {
+	struct address source, destination;
+	__u16 source_port;    /* be */
+	__u64 ip_header;      /* bytes */
+	__u64 payload_length; /* of UDP, as its header says */
+};
+
+static __always_inline void map_ipv4(struct address *address, __u32 ipv4_be)
+{
+	address->high = 0;
+	address->low = bpf_htonl(0xffff) | (__u64)ipv4_be << 32;
+}
+
+/* True when the packet is a whole UDP datagram for our port. Options and fragments are left to the stack, which puts
+ * them together and hands them to the socket. The verifier would walk all that follows once for IPv4 and once for
+ * IPv6; ``unknown`` (zero, but it does not know) makes both look alike. */
+static __always_inline int parse_outer(void *data, void *end, const struct config *cfg, struct outer *outer)
+{
+	struct ethhdr *ethernet = data;
+	struct udphdr *udp;
+	__u64 unknown = cfg->reserved;
+
+	if ((void *)(ethernet + 1) > end)
+		return 0;
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data + ETHERNET;
+
+		if ((void *)(ip + 1) > end || *(__u8 *)ip != 0x45 || ip->protocol != IPPROTO_UDP ||
+		    ip->frag_off & bpf_htons(FRAGMENT))
+			return 0;
+		map_ipv4(&outer->source, ip->saddr);
+		map_ipv4(&outer->destination, ip->daddr);
+		outer->ip_header = (20 + unknown) & IP_HEADER_MASK;
+	} else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = data + ETHERNET;
+
+		if ((void *)(ip + 1) > end || ip->version != 6 || ip->nexthdr != IPPROTO_UDP)
+			return 0;
+		__builtin_memcpy(&outer->source, &ip->saddr, 16);
+		__builtin_memcpy(&outer->destination, &ip->daddr, 16);
+		outer->ip_header = (40 + unknown) & IP_HEADER_MASK;
+	} else {
+		return 0;
+	}
+	udp = data + ETHERNET + outer->ip_header;
+	if ((void *)(udp + 1) > end || udp->dest != cfg->port)
+		return 0;
+	outer->source_port = udp->source;
+	outer->payload_length = bpf_ntohs(udp->len);
+	outer->payload_length = outer->payload_length > UDP ? outer->payload_length - UDP : 0;
+	return 1;
+}
+
+/* The VLAN that the frame is learned and looked up on; 0: untagged, or priority-tagged. */
+static __always_inline __u16 vlan_of(void *frame, void *end)
+{
+	__u16 *tag = frame + 12;
+
+	if ((void *)(tag + 3) > end)
+		return 0;
+	if (tag[0] != bpf_htons(TPID_8021Q) && tag[0] != bpf_htons(TPID_8021AD))
+		return 0;
+	return bpf_ntohs(tag[1]) & 0xfff;
+}
+
+static __always_inline int is_group(const __u8 *mac)
+{
+	return mac[0] & 1;
+}
+
+static __always_inline int is_control_mac(const __u8 *mac)
+{
+	return mac[0] == 0x03 && mac[1] == 0x6f && mac[2] == 0x6d && mac[3] == 0x6e && mac[4] == 0x69 && mac[5] == 0x00;
+}
+
+static __always_inline void write_prefix(struct slow_prefix *prefix, __u8 kind, __u32 peer, __u64 receive_id)
+{
+	__builtin_memset(prefix, 0, sizeof(*prefix));
+	prefix->destination[0] = 0x02;
+	prefix->destination[1] = 0x6f;
+	prefix->destination[2] = 0x6d;
+	prefix->destination[3] = 0x6e;
+	prefix->destination[4] = 0x69;
+	prefix->destination[5] = 0x01;
+	prefix->ethertype = bpf_htons(SYNAPSE_SLOW_ETHERTYPE);
+	prefix->kind = kind;
+	prefix->peer = peer;
+	prefix->receive_id = receive_id;
+}
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Synapse: the data plane in the kernel.
+ *
+ *   apps -> omni0 == omni0-syn [synapse_tx seals][synapse_out] -> next hop -> underlay interface
+ *   underlay interface [synapse_rx opens] -> omni0-syn == omni0
+ *   omni0-tap: to and from the Ganglion, a struct slow_prefix in front of each packet
+ *
+ * Compiled by bcc (omni_core/io/synapse/compiler.py) with -DSYNAPSE_MAX_FRAME=n, the longest inner frame.
+ */
+#include <uapi/linux/bpf.h>
+#include <uapi/linux/if_ether.h>
+#include <uapi/linux/in.h>
+#include <uapi/linux/ip.h>
+#include <uapi/linux/ipv6.h>
+#include <uapi/linux/pkt_cls.h>
+#include <uapi/linux/udp.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "aead.h"
+#include "checksum.h"
+#include "packet.h"
+#include "fdb.h"
+#include "window.h"
+#include "rx.h"
+#include "tx.h"
+#include "out.h"
+#include "mac1.h"
