@@ -184,6 +184,9 @@ enum way {
 enum program {
 	PROGRAM_RX = 0,
 	PROGRAM_MAC1 = 1,
+	PROGRAM_DELIVER = 2,
+	PROGRAM_SEAL = 3,
+	PROGRAM_WRAP = 4,
 };
 
 #endif

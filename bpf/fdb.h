@@ -21,7 +21,8 @@ static __always_inline struct fdb_entry *fdb_find(const __u8 *mac, __u16 vlan)
 	return here ? here : everywhere;
 }
 
-static __always_inline void fdb_insert(const __u8 *mac, __u16 vlan, __u32 owner, __u32 bound, __u64 now)
+static __always_inline void fdb_insert(struct scratch *room, const __u8 *mac, __u16 vlan, __u32 owner, __u32 bound,
+				       __u64 now)
 {
 	struct fdb_key key = {};
 	struct fdb_entry entry = {};
@@ -31,12 +32,8 @@ static __always_inline void fdb_insert(const __u8 *mac, __u16 vlan, __u32 owner,
 		return; /* an owner that is being removed */
 	if (*learned >= bound) {
 		if (*learned == bound) { /* said once: userspace sets the count when it has made room */
-			struct event event = {};
-
 			__sync_fetch_and_add(learned, 1);
-			event.kind = EVENT_FDB_FULL;
-			event.peer = owner;
-			events.ringbuf_output(&event, sizeof(event), 0);
+			say(room, EVENT_FDB_FULL, owner, 0);
 		}
 		return;
 	}
@@ -49,14 +46,15 @@ static __always_inline void fdb_insert(const __u8 *mac, __u16 vlan, __u32 owner,
 }
 
 /* A frame with this source came from owner. 0 when that cannot be: pinned to somebody else, or a group address. */
-static __always_inline int fdb_learn(const __u8 *mac, __u16 vlan, __u32 owner, __u32 bound, __u64 now)
+static __always_inline int fdb_learn(struct scratch *room, const __u8 *mac, __u16 vlan, __u32 owner, __u32 bound,
+				     __u64 now)
 {
 	struct fdb_entry *entry = fdb_find(mac, vlan);
 
 	if (!entry) {
 		if (is_group(mac))
 			return 0;
-		fdb_insert(mac, vlan, owner, bound, now);
+		fdb_insert(room, mac, vlan, owner, bound, now);
 		return 1;
 	}
 	if (entry->flags & SYNAPSE_FDB_STATIC)

@@ -61,19 +61,19 @@ static __always_inline void blake2s_block(__u32 *h, const __u32 *m, __u32 hashed
 		h[i] ^= v[i] ^ v[i + 8];
 }
 
-int synapse_mac1(struct xdp_md *ctx)
+static __always_inline int check_mac1(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct config *cfg = get_config();
-	struct outer outer = {};
+	struct scratch *room = get_scratch();
 	__u32 h[8] = {IV0 ^ 0x01010000 ^ SYNAPSE_KEY_SIZE << 8 ^ MAC1_SIZE, IV1, IV2, IV3, IV4, IV5, IV6, IV7};
 	__u32 m[16] = {};
 	__u32 blocks, difference = 0;
 	__u32 *at;
 
-	if (!cfg || !parse_outer(data, end, cfg, &outer))
+	if (!cfg || !room || !parse_outer(data, end, cfg, &room->outer))
 		return drop(DROP_BAD_MAC1);
-	at = data + ETHERNET + outer.ip_header + UDP;
+	at = data + ETHERNET + (room->outer.ip_header & IP_HEADER_MASK) + UDP;
 	if ((void *)(at + 1) > end)
 		return drop(DROP_BAD_MAC1);
 	blocks = *(__u8 *)at == 0x01 ? INITIATION_BLOCKS : RESPONSE_BLOCKS;

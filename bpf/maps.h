@@ -13,7 +13,28 @@ BPF_TABLE("hash", __u32, __u64, fdb_counts, SYNAPSE_PEERS); /* owner -> learned 
 BPF_ARRAY(flood, __u32, SYNAPSE_FLOOD);                     /* peers that get group frames */
 BPF_TABLE("hash", struct address, __u32, local_addresses, 1024);
 BPF_RINGBUF_OUTPUT(events, 16); /* pages */
-BPF_PROG_ARRAY(programs, 4);
+BPF_PROG_ARRAY(programs, 8);
+
+struct outer {
+	struct address source, destination;
+	__u16 source_port;    /* be */
+	__u64 ip_header;      /* bytes */
+	__u64 payload_length; /* of UDP, as its header says */
+};
+
+/* What one program leaves for the one that it calls, and what would crowd the 512 bytes of stack, most of which the
+ * AEAD needs. Per CPU: softirqs do not nest. */
+struct scratch {
+	struct outer outer;
+	struct event event;
+	__u32 slot; /* of the session */
+	__u32 peer;
+	__u64 sequence, stream;
+	__u64 length; /* of the inner frame */
+	__u64 offset; /* of the data header (open, deliver), or of the frame (seal) */
+	__u64 now;    /* ns */
+};
+BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 
 /* The compiler must not reason about the value: it would turn a bounds check into arithmetic that the verifier refuses. */
 #define opaque(value) asm volatile("" : "+r"(value))
@@ -38,6 +59,28 @@ static __always_inline struct config *get_config(void)
 	__u32 zero = 0;
 
 	return config.lookup(&zero);
+}
+
+static __always_inline struct scratch *get_scratch(void)
+{
+	__u32 zero = 0;
+
+	return scratch.lookup(&zero);
+}
+
+static __always_inline void say(struct scratch *room, __u32 kind, __u32 peer, __u64 receive_id)
+{
+	struct event *event = &room->event;
+
+	__builtin_memset(event, 0, sizeof(*event));
+	event->kind = kind;
+	event->peer = peer;
+	event->receive_id = receive_id;
+	if (kind == EVENT_MOVED) {
+		event->address = room->outer.source;
+		event->port = room->outer.source_port;
+	}
+	events.ringbuf_output(event, sizeof(*event), 0);
 }
 
 static __always_inline int same_address(const struct address *a, const struct address *b)

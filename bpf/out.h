@@ -34,7 +34,7 @@ static __always_inline int flood_clones(struct __sk_buff *skb, const struct conf
 	return TC_ACT_SHOT; /* the clones have gone */
 }
 
-int synapse_out(struct __sk_buff *skb)
+static __always_inline int send_out(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct config *cfg = get_config();

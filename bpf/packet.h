@@ -12,13 +12,6 @@
 #define TPID_8021Q 0x8100
 #define TPID_8021AD 0x88a8
 
-struct outer {
-	struct address source, destination;
-	__u16 source_port;    /* be */
-	__u64 ip_header;      /* bytes */
-	__u64 payload_length; /* of UDP, as its header says */
-};
-
 static __always_inline void map_ipv4(struct address *address, __u32 ipv4_be)
 {
 	address->high = 0;

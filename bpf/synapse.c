@@ -24,6 +24,46 @@
 #include "fdb.h"
 #include "window.h"
 #include "rx.h"
+#include "deliver.h"
 #include "tx.h"
+#include "seal.h"
+#include "wrap.h"
 #include "out.h"
 #include "mac1.h"
+
+/* bcc takes as programs only what stands in this file. */
+
+int synapse_rx(struct xdp_md *ctx)
+{
+	return receive(ctx);
+}
+
+int synapse_mac1(struct xdp_md *ctx)
+{
+	return check_mac1(ctx);
+}
+
+int synapse_deliver(struct xdp_md *ctx)
+{
+	return deliver(ctx);
+}
+
+int synapse_tx(struct xdp_md *ctx)
+{
+	return transmit(ctx);
+}
+
+int synapse_seal(struct xdp_md *ctx)
+{
+	return seal(ctx);
+}
+
+int synapse_wrap(struct xdp_md *ctx)
+{
+	return wrap(ctx);
+}
+
+int synapse_out(struct __sk_buff *skb)
+{
+	return send_out(skb);
+}

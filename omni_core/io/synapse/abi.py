@@ -155,6 +155,9 @@ class Program(IntEnum):
 
     RX = 0
     MAC1 = 1
+    DELIVER = 2
+    SEAL = 3
+    WRAP = 4
 
 
 @unique

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * synapse_deliver: tail-called by synapse_rx for a packet that the AEAD has accepted. */
+#ifndef SYNAPSE_DELIVER_H
+#define SYNAPSE_DELIVER_H
+
+/* The newest packet so far came from elsewhere than the peer's path: said once for each place. */
+static __always_inline void notice_source(struct session *session, struct scratch *room)
+{
+	const struct outer *outer = &room->outer;
+	__u32 id = session->peer;
+	struct peer *peer = peers.lookup(&id);
+
+	if (!peer)
+		return;
+	if (same_address(&peer->remote, &outer->source) && peer->remote_port == outer->source_port) {
+		if (peer->moved_port)
+			peer->moved_port = 0;
+		return;
+	}
+	if (same_address(&peer->moved, &outer->source) && peer->moved_port == outer->source_port)
+		return;
+	peer->moved = outer->source;
+	peer->moved_port = outer->source_port;
+	say(room, EVENT_MOVED, id, session->receive_id);
+}
+
+static __always_inline int control_to_ganglion(struct xdp_md *ctx, const struct config *cfg, struct session *session,
+					       const struct outer *outer, __u64 offset)
+{
+	struct slow_prefix *prefix;
+
+	if (bpf_xdp_adjust_head(ctx, (int)offset - (int)sizeof(*prefix)))
+		return drop(DROP_NO_ROOM);
+	prefix = (void *)(long)ctx->data;
+	if ((void *)(prefix + 1) > (void *)(long)ctx->data_end)
+		return drop(DROP_NO_ROOM);
+	write_prefix(prefix, SLOW_CONTROL, session->peer, session->receive_id);
+	prefix->address = outer->source;
+	prefix->port = outer->source_port;
+	count(WAY_RX_CONTROL);
+	return bpf_redirect(cfg->tap_ifindex, 0);
+}
+
+static __always_inline int deliver(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct config *cfg = get_config();
+	struct scratch *room = get_scratch();
+	struct session *session;
+	__u64 length, sequence, stream, offset, now, surplus;
+	__u32 slot, first = 0;
+	int accepted, newest;
+	__u8 *frame;
+
+	if (!cfg || !room)
+		return XDP_DROP;
+	slot = room->slot;
+	session = sessions.lookup(&slot);
+	if (!session)
+		return drop(DROP_UNKNOWN_SESSION);
+	sequence = room->sequence;
+	stream = room->stream;
+	length = room->length & LENGTH_MASK;
+	now = room->now;
+
+	bpf_spin_lock(&session->lock);
+	newest = sequence >= session->next[stream & (SYNAPSE_STREAMS - 1)];
+	accepted = window_accept(session, stream, sequence);
+	if (accepted) {
+		session->rx_frames++;
+		session->rx_bytes += length;
+		session->last_rx = now;
+		first = !session->confirmed;
+		session->confirmed = 1;
+	}
+	bpf_spin_unlock(&session->lock);
+	if (!accepted)
+		return drop(DROP_REPLAYED);
+	if (first)
+		say(room, EVENT_CONFIRMED, session->peer, session->receive_id);
+	if (newest)
+		notice_source(session, room);
+
+	offset = (room->offset & OFFSET_MASK) + SYNAPSE_HEADER;
+	frame = data + offset;
+	if ((void *)(frame + MIN_FRAME) > end)
+		return drop(DROP_TOO_SHORT);
+	surplus = end - data;
+	opaque(surplus);
+	surplus -= offset + length; /* tag, and padding of the outer frame */
+	if (is_control_mac(frame)) {
+		if (*(__u16 *)(frame + 12) != bpf_htons(0x88b5))
+			return drop(DROP_BAD_INNER_FRAME);
+		if (bpf_xdp_adjust_tail(ctx, -(int)surplus))
+			return drop(DROP_NO_ROOM);
+		return control_to_ganglion(ctx, cfg, session, &room->outer, offset);
+	}
+	session->last_rx_data = now;
+	if (!is_group(frame))
+		session->last_unicast = now;
+	if (!fdb_learn(room, frame + 6, vlan_of(frame, end), session->peer, cfg->fdb_max_per_peer, now))
+		return drop(DROP_SOURCE_MAC_REFUSED);
+	if (bpf_xdp_adjust_tail(ctx, -(int)surplus) || bpf_xdp_adjust_head(ctx, offset))
+		return drop(DROP_NO_ROOM);
+	count(WAY_RX_DELIVERED);
+	return bpf_redirect(cfg->syn_ifindex, 0);
+}
+
+#endif
