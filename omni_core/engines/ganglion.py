@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from omni_core.constants import FIRST_DATA_BYTE
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.record import PeerRecord
-from omni_core.crypto.record import signed as sign_record
 from omni_core.dataplane.port import (
     Confirmed,
     ControlFrame,
@@ -26,9 +25,12 @@ from omni_core.dataplane.port import (
     UnresolvedReason,
 )
 from omni_core.drops import DropCounters, DropReason
-from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PingResult
+from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_about
+from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PingResult, Warned
+from omni_core.engines.notes import owner_of
 from omni_core.engines.peering import Peering
 from omni_core.engines.peers import Peer, PeerBook
+from omni_core.engines.registration import make_client
 from omni_core.engines.resolver import Resolver
 from omni_core.engines.settings import GanglionSettings
 from omni_core.engines.snapshot import snapshot
@@ -106,6 +108,7 @@ class GanglionEngine:
             self.book,
             self.sessions,
             self.drops,
+            owner=owner_of(self.identity, profile),
             emit=self._events.append,
             on_usable=self._send_waiting,
             ask=lambda peer, now: self._query(peer.vip6, now),
@@ -126,7 +129,7 @@ class GanglionEngine:
     # --- life -----------------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """Begin to register, to connect and to forward. Idempotent."""
+        """Begin to register, to connect and to forward; take over what an earlier control plane left. Idempotent."""
         if self.running:
             return
         self.running = True
@@ -135,11 +138,48 @@ class GanglionEngine:
         for entry in self.settings.static_macs:
             if entry.peer is None:
                 self.plane.set_static(entry.mac, None, entry.vlan)
-        if self.settings.nucleus_key is not None:
-            self.nucleus = self._make_client(now)
+        self._take_over(now)
+        self.nucleus = make_client(
+            self.settings,
+            self.identity,
+            self._local_endpoints,
+            version=self._unix_ns(now),
+            sessions=self.sessions,
+            random=self._random,
+        )
+        if self.nucleus is not None:
             self.nucleus.start(now)
         self.peering.start(now)
         self._pump(now)
+
+    def _take_over(self, now: float) -> None:
+        """See adoption.py."""
+        left = self.plane.adopted()
+        peers, refused = read_left(left, self.peering.owner, now)
+        for receive_id in refused:
+            self.plane.remove_session(receive_id)
+        if refused:
+            self._events.append(Warned(sentence_about(refused)))
+        for each in left:
+            self.book.reserve(each.peer)
+        self.peering.adopt(peers, now)
+        for peer_id in {each.peer for each in left}:
+            if self.book.by_id(peer_id) is None:
+                self.plane.remove_peer(peer_id)
+        remove_stale_pins(self.plane, self.book, self.identity, self.settings, now)
+
+    def detach(self, now: float) -> None:
+        """The control plane ends and the data plane goes on: no word to anyone, and nothing in it changes.
+
+        A GanglionEngine of the same identity that starts over this plane takes the sessions over; adoption.py says how
+        long that may take. Frames that waited for a session are lost. Idempotent, also after ``stop``.
+        """
+        if not self.running:
+            return
+        if self.nucleus is not None:
+            self.nucleus.stop(now)  # wipes its keys; its farewell is not sent
+        self.sessions.close(now)
+        self._end("the Ganglion is being restarted")
 
     def stop(self, now: float) -> None:
         """Tell peers and Nucleus, end all sessions. What is to be sent is in ``take_datagrams``. Idempotent."""
@@ -157,34 +197,14 @@ class GanglionEngine:
             self.plane.remove_peer(peer.id)
             self.plane.remove_static(peer.mac)
         self._datagrams += self.plane.take_datagrams()
+        self._end("the Ganglion stopped")
+
+    def _end(self, reason: str) -> None:
         for token in list(self._pings):
-            self._end_ping(token, None, "the Ganglion stopped")
+            self._end_ping(token, None, reason)
         self.running, self._housekeeping = False, None
         self.drops.update(self.sessions.drops.as_dict())
         self._reset()
-
-    def _make_client(self, now: float) -> NucleusClient:
-        settings = self.settings
-        assert settings.nucleus_key is not None
-        record = sign_record(
-            self.identity,
-            settings.cluster,
-            version=self._unix_ns(now),
-            vip4=str(settings.vip4) if settings.vip4 else None,
-            name=settings.name,
-            capabilities=settings.capabilities,
-        )
-        return NucleusClient(
-            self.identity,
-            settings.cluster,
-            settings.nucleus_key,
-            settings.nucleus_endpoints,
-            record,
-            settings.admission_key,
-            self._local_endpoints,
-            sessions=self.sessions,
-            random=self._random,
-        )
 
     # --- traffic --------------------------------------------------------------------------------------------------
 

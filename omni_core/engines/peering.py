@@ -23,7 +23,9 @@ from omni_core.crypto.identity import Identity, key_text
 from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import DataPlane, SessionKeys
 from omni_core.drops import DropCounters
+from omni_core.engines.adoption import LeftPeer
 from omni_core.engines.ganglion_events import GanglionEvent, PeerDown, PeerUp, Warned
+from omni_core.engines.notes import NoteKeeper
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.settings import GanglionSettings
 from omni_core.errors import RemoteViolation
@@ -42,7 +44,8 @@ _OTHER_VIP4 = "Fix: give one of the two another vip4"
 class Peering:
     """``on_usable(peer, now)`` is called each time a session of a peer starts to send: what waits can go out.
     ``ask(peer, now)`` asks the Nucleus where the peer is now. ``on_removed(peer)``: it is no peer any more.
-    ``drain(now)`` hands out the events of Sessions, which come back here through ``handle_session_event``."""
+    ``drain(now)`` hands out the events of Sessions, which come back here through ``handle_session_event``. ``owner``:
+    of the sessions, for those who find them (notes.py)."""
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Peering:
         sessions: Sessions,
         drops: DropCounters,
         *,
+        owner: bytes,
         emit: Callable[[GanglionEvent], None],
         on_usable: Callable[[Peer, float], None],
         ask: Callable[[Peer, float], object],
@@ -76,6 +80,8 @@ class Peering:
         self._static_keys = frozenset(p.public_key for p in settings.static_peers)
         vip4 = settings.vip4.ip if settings.vip4 else None
         self._hello = encode_hello(Hello(settings.name, vip4, settings.capabilities))
+        self.owner = owner
+        self._notes = NoteKeeper(plane, sessions, owner, self._hello)
         self.flood: frozenset[PeerId] = frozenset()
         self.cluster_size = 0  # as the Nucleus says
 
@@ -97,21 +103,19 @@ class Peering:
         settings = self._settings
         if public_key == settings.nucleus_key:
             return None
-        if not self._is_admitted(public_key):
+        peer = self._book.get(public_key)
+        if not self._is_admitted(public_key, member=peer is not None and peer.member):
             return None
         hello = decode_hello(body)
         return self._hello if self._may_hold_vip4(public_key, hello) else None
 
-    def _is_admitted(self, public_key: PublicKey) -> bool:
+    def _is_admitted(self, public_key: PublicKey, member: bool) -> bool:
         settings = self._settings
         if public_key in self._static_keys:
             return True
         if settings.allowed_keys is not None:
             return public_key in settings.allowed_keys
-        if settings.psk is not None:
-            return True
-        peer = self._book.get(public_key)
-        return peer is not None and peer.member
+        return settings.psk is not None or member
 
     def _may_hold_vip4(self, public_key: PublicKey, hello: Hello) -> bool:
         """First holder wins while it is there; a change of key behind a VIP is never silent."""
@@ -139,6 +143,41 @@ class Peering:
             peer.endpoints = static.endpoints
             self.connect(peer, now)
 
+    def adopt(self, left: Sequence[LeftPeer], now: float) -> None:
+        """What an earlier Ganglion left in the data plane. Whom we have no use for is not in the book afterwards."""
+        for each in left:
+            self._adopt(each, now)
+        self._drain(now)
+        self._update_flood()  # once, for all of them: a smaller set in between would lose frames
+        self.probe_all(now)
+
+    def _adopt(self, left: LeftPeer, now: float) -> None:
+        note, key = left.note, left.note.public_key
+        member = note.member and self._settings.nucleus_key is not None
+        if key in (self._identity.public_key, self._settings.nucleus_key) or not self._is_admitted(key, member):
+            return
+        try:
+            self._sessions.adopt(key, left.sessions, left.path, note.heard, now)
+        except RemoteViolation as violation:  # a key that is no curve point
+            self._drops.add(violation.reason)
+        if self._sessions.state(key) is State.DOWN:
+            return
+        peer = self._add(key, left.id)
+        peer.roles = left.roles
+        peer.member = peer.inherited = member
+        peer.name, peer.record_version = note.hello.name, note.record_version
+        if self._may_hold_vip4(key, note.hello):
+            self._book.set_vip4(peer, note.hello.vip4)
+        if left.path is not None:
+            self._set_path(peer, left.path)  # the same; if the peer moved, the data plane tells it again
+        if not self.is_up(peer):
+            return
+        self._sessions.connect(key, [left.path] if left.path else [], now, body=self._hello)
+        if note.told != self._notes.told:  # what we tell about ourselves has changed: not only at the next rekey
+            self._sessions.rekey(key, now)
+        self._up(peer, now, ", in a session that an earlier run made")
+        peer.up_since = min(each.created for each in left.sessions)  # long enough not to pass for unused
+
     def learn(self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float) -> Peer | None:
         """The Nucleus vouches for a peer. None when the record is our own, not admitted, or older than what we know."""
         if record.public_key == self._identity.public_key or record.cluster != self._settings.cluster:
@@ -151,6 +190,7 @@ class Peering:
             return None
         restarted = peer.record_version and record.version > peer.record_version
         peer.record_version, peer.member, peer.name = record.version, True, record.name
+        peer.inherited = False
         vip4 = IPv4Interface(record.vip4).ip if record.vip4 else None
         holder = self._book.by_address(vip4) if vip4 else None
         if holder is not None and holder is not peer:
@@ -165,6 +205,7 @@ class Peering:
             # A new incarnation has lost its keys; one that moved while we did cannot reach us to say so.
             self.connect(peer, now)
             self._sessions.rekey(peer.public_key, now)
+        self._notes.write(peer)
         self._update_flood()
         return peer
 
@@ -179,6 +220,7 @@ class Peering:
             self._reconnects.set(peer.id, None)
             if not self.is_up(peer):
                 self._remove(peer, now)
+        self._notes.write(peer)
         self._update_flood()
 
     def forget(self, peer: Peer, now: float, reason: str) -> None:
@@ -200,10 +242,10 @@ class Peering:
         if self.keeps(peer):
             self._reconnects.set(peer.id, now + RECONNECT_MAX)
 
-    def _add(self, public_key: PublicKey) -> Peer:
+    def _add(self, public_key: PublicKey, peer_id: PeerId | None = None) -> Peer:
         peer = self._book.get(public_key)
         if peer is None:
-            peer = self._book.add(public_key)
+            peer = self._book.add(public_key, peer_id)
             self._plane.set_static(peer.mac, peer.id)
             for entry in self._settings.static_macs:
                 if entry.peer == public_key:
@@ -293,6 +335,7 @@ class Peering:
                 sum_.rx_frames += stats.rx_frames
                 sum_.rx_bytes += stats.rx_bytes
                 self._plane.remove_session(event.receive_id)
+                peer.roles.pop(event.receive_id, None)
         elif isinstance(event, SessionLost):
             self._lost(event, now)
 
@@ -302,6 +345,9 @@ class Peering:
         self._apply_hello(peer, event.body)
         keys = SessionKeys(peer.id, keypair.send_id, keypair.receive_id, keypair.send_key, keypair.receive_key)
         self._plane.add_session(keys, now)
+        keypair.wipe()  # the data plane has its copy, and nobody else needs them
+        peer.roles[keypair.receive_id] = keypair.initiator
+        self._notes.write(peer)
         if event.usable or peer.up_since is None:
             # An initiation alone may be an old one sent again from elsewhere: it never moves a path that works.
             self._set_path(peer, event.endpoint)
@@ -328,13 +374,16 @@ class Peering:
         self._reconnects.set(peer.id, None)
         peer.lost, peer.reconnect_delay = False, 0.0
         if peer.up_since is None:
-            peer.up_since = peer.last_unicast = now
-            peer.liveness = Liveness(last_ping=0.0)
-            self._polls.set(peer.id, _next_poll(now))
-            endpoint = peer.path or Endpoint("?", 0)
-            self._emit(PeerUp(peer.public_key, peer.name, endpoint, f"{peer.label} is up at {endpoint}"))
+            self._up(peer, now)
         self._update_flood()
         self._on_usable(peer, now)
+
+    def _up(self, peer: Peer, now: float, how: str = "") -> None:
+        peer.up_since = peer.last_unicast = now
+        peer.liveness = Liveness(last_ping=0.0)
+        self._polls.set(peer.id, _next_poll(now))
+        endpoint = peer.path or Endpoint("?", 0)
+        self._emit(PeerUp(peer.public_key, peer.name, endpoint, f"{peer.label} is up at {endpoint}{how}"))
 
     def _lost(self, event: SessionLost, now: float) -> None:
         peer = self._book.get(event.remote)
@@ -342,6 +391,8 @@ class Peering:
             return
         was_up, peer.up_since = peer.up_since is not None, None
         peer.lost = True
+        if peer.inherited:  # it may have left while we were away, and the Nucleus would not tell us
+            peer.member = peer.inherited = False
         self._polls.set(peer.id, None)
         if was_up:
             self._emit(PeerDown(peer.public_key, peer.name, f"{peer.label} is down: {event.reason}"))
@@ -377,7 +428,7 @@ class Peering:
             peer.rtt = now - peer.liveness.last_ping
 
     def probe_all(self, now: float) -> None:
-        """Our own address changed: peers learn the new one from the next authentic packet, so send one."""
+        """Peers learn where we are now from the next authentic packet, so send one."""
         for peer in self._book:
             if peer.up_since is not None:
                 self.send_control(peer, ControlKind.PING, now)

@@ -26,6 +26,7 @@ class Peer:
         self.record_version = 0
         self.static = False  # configured: always wanted
         self.member = False  # the Nucleus vouches for it
+        self.inherited = False  # a member by what an earlier Ganglion left, until the Nucleus says so again
         self.up_since: float | None = None
         self.lost = False  # it was wanted and could not be reached
         self.reconnect_delay = 0.0
@@ -35,6 +36,7 @@ class Peer:
         self.ping_token = 0  # of the latest PING: an older one's PONG tells nothing about now
         self.traffic = Traffic()
         self.liveness = Liveness()
+        self.roles: dict[int, bool] = {}  # sessions in the data plane: receive id -> whether we were initiator
         self.retired = SessionStats()  # counters of sessions that are gone
 
     @property
@@ -61,12 +63,18 @@ class PeerBook:
     def by_address(self, address: Vip | Mac) -> Peer | None:
         return self._by_address.get(address)
 
-    def add(self, public_key: PublicKey) -> Peer:
-        """The peer, made if it is new."""
+    def reserve(self, peer_id: PeerId) -> None:
+        """An earlier control plane has used ids up to this one: new peers get greater ones."""
+        self._next_id = max(self._next_id, peer_id + 1)
+
+    def add(self, public_key: PublicKey, peer_id: PeerId | None = None) -> Peer:
+        """The peer, made if it is new. ``peer_id``: the one that it has in the data plane already (see ``reserve``)."""
         peer = self._by_key.get(public_key)
         if peer is None:
-            peer = Peer(public_key, self._next_id)
-            self._next_id += 1  # never reused: a late event cannot hit the wrong peer
+            if peer_id is None:
+                peer_id = self._next_id
+                self._next_id += 1  # never reused: a late event cannot hit the wrong peer
+            peer = Peer(public_key, peer_id)
             self._by_key[public_key] = self._by_id[peer.id] = peer
             self._by_address[peer.vip6] = self._by_address[peer.mac] = peer
         return peer

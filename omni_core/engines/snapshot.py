@@ -80,6 +80,7 @@ def _peer(engine: GanglionEngine, peer: Peer, now: float) -> PeerStatus:
             )
             for k in keypairs
         ],
+        adopted=sending is not None and sending.adopted,
     )
 
 

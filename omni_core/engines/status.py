@@ -32,6 +32,7 @@ class PeerStatus:
     rx_bytes: int
     waiting_frames: int
     sessions: list[SessionStatus] = field(default_factory=list)
+    adopted: bool = False  # up with a session that an earlier run of the Ganglion made; until the next rekey
 
 
 @dataclass(frozen=True)

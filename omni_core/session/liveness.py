@@ -6,6 +6,11 @@ Rules (WireGuard paper, section 6.5, with a NAT keepalive that is a PING and so 
 - nothing was sent for NAT_KEEPALIVE: send a PING (keeps the NAT mapping, measures the round trip, proves the
 peer alive);
 - something that asks for an answer was sent and nothing authentic came for DEAD_AFTER: start a handshake.
+
+Any authentic packet is a sign of life, not only a PONG: of a robot whose Ganglion is away while its data plane goes on,
+only silence in both data and control is noticed. And a peer is never cut off for silence: the handshake is an attempt,
+repeated for REKEY_ATTEMPT_TIME, and meanwhile, and after it failed, frames go out with the session there is until that
+expires, REJECT_AFTER_TIME after it was made. So one-way traffic to such a robot goes on too (engines/adoption.py).
 """
 
 from __future__ import annotations

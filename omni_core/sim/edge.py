@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from omni_core.constants import DEFAULT_PORT
+from omni_core.constants import DEFAULT_PORT, FIRST_DATA_BYTE
 from omni_core.crypto.identity import Identity
 from omni_core.dataplane.port import Datagram
 from omni_core.dataplane.userspace import UserspaceDataPlane
@@ -26,18 +26,23 @@ class SimEdge(SimHost):
         self.settings = settings
         self.identity = identity
         self.engine: GanglionEngine
+        self.plane: UserspaceDataPlane
+        self.headless = False  # the engine is gone, the data plane is not
         self.frames: list[tuple[float, bytes]] = []  # what came out of the local port
         self.events: list[tuple[float, GanglionEvent]] = []
         self._listeners: list[Callable[[bytes], None]] = []
 
     # --- life ---
     def start(self) -> None:
-        """A new engine, as a new process makes one. The identity is the same each time."""
-        self.running = True
+        """A new engine, as a new process makes one. The identity is the same each time. So is the data plane if it has
+        outlived the engine, else that is new too."""
+        if not self.headless:
+            self.plane = UserspaceDataPlane(self.identity.mac)
+        self.running, self.headless = True, False
         self.engine = GanglionEngine(
             replace(self.settings, local_endpoints=self._local_endpoints()),
             self.identity,
-            UserspaceDataPlane(self.identity.mac),
+            self.plane,
             random=self.net.random.randbytes,
             unix_ns=self.net.unix_ns,
         )
@@ -51,8 +56,20 @@ class SimEdge(SimHost):
         self.stop_running()
 
     def crash(self) -> None:
-        """As kill -9. ``start`` brings it back without any memory but its key."""
+        """As kill -9, data plane and all. ``start`` brings it back without any memory but its key."""
+        self.headless = False
         self.stop_running()
+
+    def behead(self) -> None:
+        """As kill -9 of a Ganglion whose data plane lives on, as pinned programs do: ``start`` makes another engine."""
+        self.headless = True
+        del self.engine
+
+    def detach(self) -> None:
+        """The same in good order."""
+        self.engine.detach(self.net.now)
+        self.pump()
+        self.behead()
 
     def roam(self, address: str | Sequence[str] = "", behind: SimNat | None = None) -> None:
         """Another access point: other addresses at once, and the engine is told, as netlink tells the driver."""
@@ -67,9 +84,13 @@ class SimEdge(SimHost):
 
     def send_frame(self, frame: bytes) -> None:
         """A frame from a local program or LAN host into the overlay."""
-        if self.running:
+        if not self.running:
+            return
+        if self.headless:
+            self.plane.frames_from_port([frame], self.net.now)
+        else:
             self.engine.receive_frames([frame], self.net.now)
-            self.pump()
+        self.pump()
 
     def call_later(self, delay: float, callback: Callable[..., None], *arguments: object) -> None:
         self.net.at(self.net.now + delay, callback, *arguments)
@@ -84,24 +105,28 @@ class SimEdge(SimHost):
 
     # --- SimHost ---
     def engine_receive(self, data: bytes, source: tuple[str, int], now: float) -> None:
-        self.engine.receive_datagrams([(data, source)], now)
+        if not self.headless:
+            self.engine.receive_datagrams([(data, source)], now)
+        elif data and data[0] >= FIRST_DATA_BYTE:
+            self.plane.datagrams_from_underlay([(data, source)], now)
 
     def engine_next_timer(self) -> float | None:
-        return self.engine.next_timer()
+        return None if self.headless else self.engine.next_timer()
 
     def engine_handle_timer(self, now: float) -> None:
-        self.engine.handle_timer(now)
+        if not self.headless:
+            self.engine.handle_timer(now)
 
     def engine_take_datagrams(self) -> list[Datagram]:
         now = self.net.now
-        for event in self.engine.take_events():
+        for event in [] if self.headless else self.engine.take_events():
             self.events.append((now, event))
-        for frame in self.engine.take_frames():
+        for frame in self.plane.take_frames():
             self.frames.append((now, frame))
             for listener in self._listeners:
                 # later, not inside the engine's pump: an answer is a new event
                 self.net.at(now, listener, frame)
-        return self.engine.take_datagrams()
+        return self.plane.take_datagrams() if self.headless else self.engine.take_datagrams()
 
     def _local_endpoints(self) -> tuple[Endpoint, ...]:
         return tuple(Endpoint(address, self.port) for address in self.addresses)
