@@ -155,11 +155,12 @@ def _failure(done: subprocess.CompletedProcess[str], source: Path) -> SystemRefu
         said, code = answer["error"], answer["errno"]
     except (ValueError, KeyError, TypeError):
         said, code = f"the compiler step ended with {done.returncode}", 0
+    said = re.sub(r"b'(\w+)'", r"\1", said)
     messages = done.stderr.replace("/virtual/main.c", str(source))
     if re.search(r"(?m)^[^\n]*:\d+:\d+: (fatal )?error: ", messages):
         return SystemRefused(
             WHAT,
-            f"they do not compile:\n{_clang_lines(messages)}\n",
+            f"they do not compile:\n{_clang_lines(messages)}",
             "install omni_ros2 again, or use the engine python",
         )
     if code:
@@ -167,7 +168,7 @@ def _failure(done: subprocess.CompletedProcess[str], source: Path) -> SystemRefu
     if "super-user" in said or "Operation not permitted" in said:
         return bpf_call.refusal(WHAT, OSError(1, said))
     tail = [line for line in messages.splitlines() if line.strip()][-_VERIFIER_LINES:]
-    return SystemRefused(WHAT, "\n".join([said, *tail]) + "\n", "use Linux 5.15 or newer, or the engine python")
+    return SystemRefused(WHAT, "\n".join([said, *tail]), "use Linux 5.15 or newer, or the engine python")
 
 
 def _clang_lines(messages: str) -> str:

@@ -78,6 +78,8 @@ def _expand(path: Path, top: Path, once: set[Path], depth: int) -> list[str]:
             out.append(f'#line {number + 1} "{name}"\n')
         else:
             out.append(line + "\n")
+            if line == "{":  # of a function: bcc puts lines of its own before it, which the verifier would count
+                out.append(f'#line {number + 1} "{name}"\n')
     return out
 
 
