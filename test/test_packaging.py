@@ -137,6 +137,8 @@ def test_the_command_works_without_ros(distributions: Path, tmp_path: Path) -> N
     assert "keygen" in run(*command, "omni", "--help", cwd=tmp_path)
     where = run(*command, python, "-c", "import omni_core; print(omni_core.__file__)", cwd=tmp_path)
     assert where.startswith(str(environment))
+    find = "from omni_core.io.synapse import sources; print(sources.program_directory())"
+    assert Path(run(*command, python, "-c", find, cwd=tmp_path).strip()) == environment / "share/omni_ros2/bpf"
 
 
 def _requirement_paths(tmp_path: Path) -> list[str]:

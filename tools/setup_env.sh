@@ -14,10 +14,12 @@ LOGS=$OMNI_WORK/log
 REQUIREMENTS=$OMNI_ROOT/tools/requirements
 PYTHON=/usr/bin/python3
 
-# ip, tc and bridge; namespaces; benchmark; compiler and headers for the messages' python bindings.
-APT_REQUIRED=(g++ iproute2 iperf3 iputils-ping make nftables python3 python3-dev python3-venv util-linux)
-# Wanted, but nothing fails without them: BPF loader and offload settings of the kernel data plane; Noise test vectors.
-APT_OPTIONAL=(ethtool libbpfcc python3-bpfcc golang-github-flynn-noise-dev)
+# ip, tc and bridge; namespaces; benchmark; compiler and headers for the messages' python bindings; BPF programs: their
+# compiler, and the UAPI headers that they include (no kernel headers: bpf/compat/README.md).
+APT_REQUIRED=(g++ iproute2 iperf3 iputils-ping libbpfcc linux-libc-dev make nftables python3 python3-bpfcc python3-dev
+  python3-venv util-linux)
+# Wanted, but nothing fails without them: offload settings of interfaces; Noise test vectors.
+APT_OPTIONAL=(ethtool golang-github-flynn-noise-dev)
 
 inputs() { printf '%s\n' "${BASH_SOURCE[0]}" "$OMNI_ROOT/setup.cfg" "$REQUIREMENTS"/*.txt; }
 stamp() { inputs | omni_hash "$OMNI_ROOT" "$PREFIX" "$($PYTHON -V 2>&1)"; }
@@ -37,7 +39,7 @@ apt() { "${SUDO[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::T
 
 install_system_packages() {
   if ! command -v apt-get >/dev/null; then
-    omni_say "no apt-get here: install a C++ compiler, python3 with headers and venv, iproute2, iperf3 and nftables yourself"
+    omni_say "no apt-get here: install a C++ compiler, python3 with headers and venv, bcc, iproute2, iperf3 and nftables yourself"
     return
   fi
   local required optional
@@ -63,7 +65,7 @@ install_system_packages() {
   if [ -n "$optional" ]; then
     # shellcheck disable=SC2086
     omni_step "installing $optional" "$LOGS/apt-optional.log" apt install --no-install-recommends $optional ||
-      omni_say "going on without: $optional (the kernel data plane will not be available)"
+      omni_say "going on without: $optional"
   fi
 }
 

@@ -60,10 +60,10 @@ def compile_and_pin(request: Request) -> dict[str, Any]:
     flags = [f"-D{name}={value}" for name, value in defines.items()]
     for directory in system_headers() or []:
         flags += ["-isystem", directory]
-    loaded = module.BPF(text=request["text"], cflags=flags)
+    loaded = module.BPF(text=request["text"].encode(), cflags=flags)
     library = module.lib
     functions = {
-        name: loaded.load_func(name, int(PROGRAM_TYPES[kind])).fd for name, kind in request["programs"].items()
+        name: loaded.load_func(name.encode(), int(PROGRAM_TYPES[kind])).fd for name, kind in request["programs"].items()
     }
     tables = _tables(library, loaded.module)
     final = Path(request["directory"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,12 +27,11 @@ def program_directory() -> Path:
         here.parents[3],  # source tree
         *(parent / "share/omni_ros2" for parent in here.parents),  # <prefix>/lib/python3.x/site-packages/omni_core/...
         Path(sysconfig.get_path("data")) / "share/omni_ros2",
-        Path(sys.prefix) / "share/omni_ros2",
     ]
     for top in tops:
         if (top / "bpf/compat/include/linux/kconfig.h").is_file():
             return top / "bpf"
-    looked = ", ".join(dict.fromkeys(str(top) for top in (tops[0], *tops[-2:])))
+    looked = ", ".join(dict.fromkeys(str(top) for top in (tops[0], tops[-1])))
     raise ConfigError(
         "bpf/",
         f"the sources of the BPF programs are not there (looked in {looked})",
