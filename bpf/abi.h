@@ -17,6 +17,7 @@
 #define SYNAPSE_RING 128 /* 64-bit blocks of the replay window, one of them slack */
 
 #define SYNAPSE_KEY_SIZE 32
+#define SYNAPSE_NOTE_SIZE 512
 #define SYNAPSE_HEADER 24 /* session id, sequence, nonce */
 #define SYNAPSE_TAG 16
 #define SYNAPSE_VLAN_ANY 0xffff   /* in fdb_key.vlan: a static entry that holds on every VLAN */
@@ -42,15 +43,25 @@ struct config {
 };
 #define SYNAPSE_FLOOD_SLOW 0xffffffffu
 
-/* Zeroed in place when the session ends. Userspace writes a whole one only while no slot leads to it. */
+/* Apart from the rest, so that userspace never reads them back. Zeroed in place when the session ends. */
+struct session_keys {
+	__u8 send[SYNAPSE_KEY_SIZE];
+	__u8 receive[SYNAPSE_KEY_SIZE];
+};
+
+/* Of the control plane, for the one that comes after it. */
+struct note {
+	__u32 length;
+	__u8 bytes[SYNAPSE_NOTE_SIZE];
+};
+
+/* Userspace writes a whole one only while no slot leads to it. */
 struct session {
 	struct bpf_spin_lock lock; /* of the replay windows and the receive counters */
 	__u32 peer;
 	__u64 receive_id;
 	__u64 send_id;
 	__u64 expires; /* ns, CLOCK_MONOTONIC */
-	__u8 send_key[SYNAPSE_KEY_SIZE];
-	__u8 receive_key[SYNAPSE_KEY_SIZE];
 	__u64 tx_sequence; /* the next one; taken by atomic fetch-and-add, never given back */
 	__u64 tx_bytes;
 	__u64 last_tx; /* ns; 0: never. The same for the others */

@@ -18,7 +18,7 @@ static __always_inline struct fdb_entry *fdb_find(const __u8 *mac, __u16 vlan)
 		return everywhere;
 	key.vlan = vlan;
 	here = fdb.lookup(&key);
-	return here ? here : everywhere;
+	return here && (!everywhere || here->flags & SYNAPSE_FDB_STATIC) ? here : everywhere;
 }
 
 static __always_inline void fdb_insert(struct scratch *room, const __u8 *mac, __u16 vlan, __u32 owner, __u32 bound,

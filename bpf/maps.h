@@ -5,7 +5,9 @@
 
 BPF_ARRAY(config, struct config, 1);
 BPF_PERCPU_ARRAY(counters, __u64, SYNAPSE_COUNTERS); /* by enum way */
-BPF_ARRAY(sessions, struct session, SYNAPSE_SESSIONS);
+BPF_ARRAY(sessions, struct session, SYNAPSE_SESSIONS); /* slot -> session; the two below have the same slots */
+BPF_ARRAY(session_keys, struct session_keys, SYNAPSE_SESSIONS);
+BPF_ARRAY(notes, struct note, SYNAPSE_SESSIONS);
 BPF_TABLE("hash", __u64, __u32, session_slots, SYNAPSE_SESSIONS); /* receive id -> slot */
 BPF_TABLE("hash", __u32, struct peer, peers, SYNAPSE_PEERS);
 BPF_TABLE("hash", struct fdb_key, struct fdb_entry, fdb, SYNAPSE_FDB);

@@ -58,6 +58,7 @@ static __always_inline int receive(struct xdp_md *ctx)
 	struct outer *outer;
 	struct data_header *header;
 	struct session *session;
+	struct session_keys *keys;
 	__u64 id, sequence, nonce, now;
 	__u32 *slot, ours;
 	__u64 offset, length, stream;
@@ -107,7 +108,8 @@ static __always_inline int receive(struct xdp_md *ctx)
 	if (!slot)
 		return drop(DROP_UNKNOWN_SESSION);
 	session = sessions.lookup(slot);
-	if (!session)
+	keys = session_keys.lookup(slot);
+	if (!session || !keys)
 		return drop(DROP_UNKNOWN_SESSION);
 	if (!cfg->forwarding)
 		return drop(DROP_PAUSED);
@@ -122,7 +124,7 @@ static __always_inline int receive(struct xdp_md *ctx)
 	room->length = length;
 	room->offset = offset;
 	room->now = now;
-	if (aead_open(session->receive_key, nonce, header, length, end))
+	if (aead_open(keys->receive, nonce, header, length, end))
 		return drop(DROP_BAD_TAG);
 	programs.call(ctx, PROGRAM_DELIVER);
 	return drop(DROP_NO_ROOM); /* not loaded */

@@ -12,6 +12,7 @@ static __always_inline int seal(struct xdp_md *ctx)
 	struct scratch *room = get_scratch();
 	struct data_header *header;
 	struct session *session;
+	struct session_keys *keys;
 	struct peer *peer;
 	__u64 now, sequence, length, ip_header, strip;
 	__u32 id, slot, group, control;
@@ -33,7 +34,8 @@ static __always_inline int seal(struct xdp_md *ctx)
 		return drop(DROP_NO_SESSION);
 	slot = peer->slot;
 	session = sessions.lookup(&slot);
-	if (!session || now >= session->expires) {
+	keys = session_keys.lookup(&slot);
+	if (!session || !keys || now >= session->expires) {
 		if (strip)
 			return drop(session ? DROP_SESSION_EXPIRED : DROP_NO_SESSION);
 		return to_ganglion(ctx, cfg, SLOW_NO_SESSION, id, WAY_TX_NO_SESSION);
@@ -62,7 +64,7 @@ static __always_inline int seal(struct xdp_md *ctx)
 	header->session_id = session->send_id;
 	header->sequence = sequence;
 	header->nonce = sequence; /* stream 0, path 0 */
-	if (aead_seal(session->send_key, sequence, header, length, end))
+	if (aead_seal(keys->send, sequence, header, length, end))
 		return drop(DROP_NO_ROOM);
 	room->length = UDP + SYNAPSE_HEADER + length + SYNAPSE_TAG;
 	programs.call(ctx, PROGRAM_WRAP);

@@ -25,6 +25,7 @@ class DropReason(IntEnum):
     BAD_INNER_FRAME = 9  # authenticated, yet no Ethernet frame inside
     SOURCE_MAC_REFUSED = 10  # group source, or a MAC that is statically another's
     PORT_REFUSED = 11  # the local port (TAP) did not take the frame: link down, or no memory
+    PAUSED = 12  # the data plane stands still: nothing is sealed or opened
     # sending frames
     NO_SESSION = 20
     UNKNOWN_DESTINATION = 21
@@ -37,6 +38,8 @@ class DropReason(IntEnum):
     SPLIT_HORIZON = 28  # would have gone back to the overlay
     RESERVED_DESTINATION = 29  # a local program used the control MAC
     SEND_FAILED = 30  # the socket refused the datagram
+    NOT_MARKED = 31  # reached the internal interfaces without having been sealed
+    NO_ROOM = 32  # a packet has no room for its headers, or a program is missing
     # handshakes and cookies
     BAD_VERSION = 40
     BAD_MAC1 = 41

@@ -12,6 +12,7 @@ from enum import IntEnum, unique
 from ipaddress import IPv6Address
 from typing import Final
 
+from omni_core.dataplane.port import NOTE_MAX
 from omni_core.types import Endpoint
 
 ABI_VERSION: Final = 1
@@ -21,6 +22,8 @@ FDB: Final = 131072
 FLOOD: Final = 128
 COUNTERS: Final = 256
 STREAMS: Final = 2
+KEY_SIZE: Final = 32
+NOTE_SIZE: Final = NOTE_MAX
 RING: Final = 128
 VLAN_ANY: Final = 0xFFFF
 OWNER_LOCAL: Final = 0xFFFFFFFF
@@ -61,8 +64,6 @@ class Session(ctypes.Structure):
         ("receive_id", _u64),
         ("send_id", _u64),
         ("expires", _u64),
-        ("send_key", _Bytes32),
-        ("receive_key", _Bytes32),
         ("tx_sequence", _u64),
         ("tx_bytes", _u64),
         ("last_tx", _u64),
@@ -77,6 +78,10 @@ class Session(ctypes.Structure):
         ("next", _u64 * STREAMS),
         ("ring", _u64 * (STREAMS * RING)),
     )
+
+
+class Note(ctypes.Structure):
+    _fields_ = (("length", _u32), ("bytes", _u8 * NOTE_SIZE))
 
 
 class Peer(ctypes.Structure):

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from omni_core.errors import SystemRefused
 from omni_core.io.synapse import bpf_call
 
 STANDARD = Path("/sys/fs/bpf")
@@ -56,9 +57,9 @@ def prepare(directory: Path = DEFAULT) -> Place:
             above = above.parent
         if not is_bpffs(above):
             mount_point = STANDARD if directory.is_relative_to(STANDARD) else directory
-            mount_point.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(mount_point)
             _mount(mount_point)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(directory)
         directory.chmod(0o700)
     mount_point = _mount_point(directory)
     return Place(directory, mount_point, _source(mount_point) == _SOURCE)
@@ -113,12 +114,24 @@ def replace_tree(new: Path, directory: Path) -> None:
     os.rename(new, directory)
 
 
+def _make(directory: Path) -> None:
+    """With its parents; mkdir(parents=True) would give those the usual mode."""
+    for missing in reversed([path for path in (directory, *directory.parents) if not path.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+
+
 def _mount(mount_point: Path) -> None:
     flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     if _libc.mount(_SOURCE.encode(), os.fsencode(mount_point), b"bpf", flags, b"mode=0700") != 0:
         code = ctypes.get_errno()
         if code == errno.ENODEV:
             raise OSError(errno.ENOSYS, "no bpffs in this kernel")
+        if code == errno.EPERM:
+            raise SystemRefused(
+                f"BPF file system on {mount_point}",
+                "not mounted, and mounting it needs CAP_SYS_ADMIN",
+                f"as root: mount -t bpf bpf {mount_point}; or use the engine python",
+            )
         raise OSError(code, f"mount -t bpf on {mount_point}: {os.strerror(code)}")
 
 

@@ -113,8 +113,10 @@ def main() -> int:
     request: Request = json.load(sys.stdin)
     try:
         json.dump(compile_and_pin(request), answer)
-    except Exception as problem:  # bcc raises nothing more precise
-        json.dump({"error": str(problem), "errno": getattr(problem, "errno", 0) or 0}, answer)
+    except (
+        BaseException
+    ) as problem:  # bcc raises nothing more precise than Exception; and nobody reads a traceback here
+        json.dump({"error": str(problem) or repr(problem), "errno": getattr(problem, "errno", 0) or 0}, answer)
         answer.flush()
         return 1
     answer.flush()

@@ -157,7 +157,7 @@ def _failure(done: subprocess.CompletedProcess[str], source: Path) -> SystemRefu
         said, code = f"the compiler step ended with {done.returncode}", 0
     said = re.sub(r"b'(\w+)'", r"\1", said)
     messages = done.stderr.replace("/virtual/main.c", str(source))
-    if re.search(r"(?m)^[^\n]*:\d+:\d+: (fatal )?error: ", messages):
+    if re.search(r"(?m)^(error: |[^\n]*:\d+:\d+: (fatal )?error: )", messages):
         return SystemRefused(
             WHAT,
             f"they do not compile:\n{_clang_lines(messages)}",
@@ -176,7 +176,7 @@ def _clang_lines(messages: str) -> str:
     kept: list[str] = []
     wanted = False
     for line in messages.splitlines():
-        if re.match(r"^[^ ].*:\d+:\d+: ", line):
+        if re.match(r"^(error: |warning: |[^ ].*:\d+:\d+: )", line):
             wanted = "error: " in line
         elif line.startswith("In file included from") or re.match(r"^\d+ (error|warning)", line):
             wanted = False

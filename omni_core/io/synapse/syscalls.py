@@ -23,7 +23,7 @@ LOCK = 4  # flag of update() and lookup(): under the value's bpf_spin_lock
 
 _PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH}
 _ARRAYS = {MapType.ARRAY, MapType.PERCPU_ARRAY}
-_HASHES = {MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH}
+_BATCHED = _ARRAYS | {MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH}
 _BATCH = 1024  # entries of one MAP_LOOKUP_BATCH; more where one bucket has more
 _BATCH_BYTES = 1 << 20
 _NOT_SUPPORTED = 524  # ENOTSUPP of the kernel
@@ -83,6 +83,7 @@ class BpfMap(_Descriptor):
         self._key = ctypes.create_string_buffer(max(self.key_size, 1))
         self._next = ctypes.create_string_buffer(max(self.key_size, 1))
         self._value = ctypes.create_string_buffer(max(self._value_bytes, 1))
+        self._flags = 0  # in the attributes
         self._attributes = ctypes.create_string_buffer(_ELEMENT.size)
         _ELEMENT.pack_into(self._attributes, 0, fd, 0, ctypes.addressof(self._key), ctypes.addressof(self._value), 0)
         self._walk = bpf_call.attributes("IIQQQ", fd, 0, 0, ctypes.addressof(self._next), 0)
@@ -97,10 +98,11 @@ class BpfMap(_Descriptor):
             if ctypes.get_errno() == errno.ENOENT:
                 return None
             raise bpf_call.error(Command.MAP_LOOKUP_ELEM)
-        return self._value.raw[: self._value_bytes]
+        value: bytes = self._value.raw
+        return value
 
     def lookup_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        """``lookup`` of each, in order. About a microsecond each."""
+        """``lookup`` of each, in order. A microsecond or two each."""
         lookup = self.lookup
         return [lookup(key) for key in keys]
 
@@ -111,7 +113,7 @@ class BpfMap(_Descriptor):
             return None
         return [value[at : at + self.value_size] for at in range(0, self._value_bytes, self.cpu_stride)]
 
-    def update(self, key: bytes, value: bytes, flags: int = ANY) -> None:
+    def update(self, key: bytes, value: bytes | ctypes.Array[ctypes.c_char], flags: int = ANY) -> None:
         """Writes an entry. On a per-CPU map a value of ``value_size`` goes to every CPU.
 
         OSError: E2BIG map full, EEXIST/ENOENT as ``flags`` asked.
@@ -119,11 +121,19 @@ class BpfMap(_Descriptor):
         if len(value) != self._value_bytes:
             if len(value) != self.value_size:
                 raise ValueError(f"map {self.name}: a value has {self.value_size} bytes, not {len(value)}")
-            value = value.ljust(self.cpu_stride, b"\0") * self.cpus
+            value = bytes(value).ljust(self.cpu_stride, b"\0") * self.cpus
         self._set_key(key, flags)
         ctypes.memmove(self._value, value, len(value))
         if bpf_call.quick(Command.MAP_UPDATE_ELEM, self._attributes, _ELEMENT.size) < 0:
             raise bpf_call.error(Command.MAP_UPDATE_ELEM)
+
+    def update_secret(self, key: bytes, value: bytearray) -> None:
+        """``update`` with key material: ``value`` and the copy in this object are wiped on return."""
+        try:
+            self.update(key, (ctypes.c_char * len(value)).from_buffer(value))
+        finally:
+            value[:] = bytes(len(value))
+            ctypes.memset(self._value, 0, len(self._value))
 
     def delete(self, key: bytes) -> bool:
         """Whether there was such an entry."""
@@ -139,6 +149,8 @@ class BpfMap(_Descriptor):
         """All keys, in the map's order. Entries that come or go meanwhile may or may not be in it; no key is twice."""
         if self.type in _ARRAYS:
             return [struct.pack("=I", index) for index in range(self.max_entries)]
+        if (batches := self._read_batches()) is not None:
+            return list(batches)
         found: dict[bytes, None] = {}
         key: bytes | None = None
         # A key that was deleted under us sends the walk back to the start, so its length is bounded here.
@@ -151,8 +163,7 @@ class BpfMap(_Descriptor):
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries; batched where kernel and map type allow, else key by key. The same promise as ``keys``."""
-        batches = self._read_batches() if self.type in _ARRAYS | _HASHES else None
-        if batches is not None:
+        if (batches := self._read_batches()) is not None:
             yield from batches.items()
             return
         for key in self.keys():
@@ -164,7 +175,9 @@ class BpfMap(_Descriptor):
         if len(key) != self.key_size:
             raise ValueError(f"map {self.name}: a key has {self.key_size} bytes, not {len(key)}")
         ctypes.memmove(self._key, key, len(key))
-        struct.pack_into("=Q", self._attributes, 24, flags)
+        if flags != self._flags:
+            struct.pack_into("=Q", self._attributes, 24, flags)
+            self._flags = flags
 
     def _key_after(self, key: bytes | None) -> bytes | None:
         if key is not None:
@@ -178,6 +191,8 @@ class BpfMap(_Descriptor):
 
     def _read_batches(self) -> dict[bytes, bytes] | None:
         """All entries by MAP_LOOKUP_BATCH, or None where this kernel does not do it for this type."""
+        if self.type not in _BATCHED:
+            return None
         room = max(1, min(self.max_entries, _BATCH, _BATCH_BYTES // (self._value_bytes + self.key_size)))
         found: dict[bytes, bytes] = {}
         position = ctypes.create_string_buffer(max(self.key_size, 4))
@@ -297,6 +312,11 @@ def create_map(
             raise
         fd = bpf_call.call(Command.MAP_CREATE, attributes)
     return BpfMap(fd)
+
+
+def duplicate(fd: int) -> int:
+    """Another descriptor of the same object, closed on exec."""
+    return os.dup(fd)
 
 
 def obj_pin(fd: int, path: Path) -> None:
