@@ -112,6 +112,16 @@ def test_the_verifier_is_quoted(place: Path, tmp_path: Path) -> None:
     assert not place.exists()
 
 
+def test_too_much_on_the_stack_is_a_sentence(place: Path, tmp_path: Path) -> None:
+    """The code generator says it, not the front end, and ends the process."""
+    body = "volatile char a[600];\n\n\ta[ctx->data & 511] = 1;\n\treturn a[ctx->data_end & 511];"
+    source = write(tmp_path, f"int f(struct xdp_md *ctx)\n{{\n\t{body}\n}}\n")
+    with pytest.raises(SystemRefused, match="stack limit") as caught:
+        loader.load(source, {}, {"f": "xdp"}, place)
+    assert "Traceback" not in str(caught.value)
+    assert not place.exists()
+
+
 def test_a_program_that_is_not_there(place: Path) -> None:
     with pytest.raises(SystemRefused, match="Unknown program"):
         loader.load(BASICS, {"FACTOR": 2}, {"missing": "xdp"}, place)

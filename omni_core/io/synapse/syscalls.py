@@ -102,7 +102,7 @@ class BpfMap(_Descriptor):
         return value
 
     def lookup_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        """``lookup`` of each, in order. A microsecond or two each."""
+        """``lookup`` of each, in order. A few microseconds each."""
         lookup = self.lookup
         return [lookup(key) for key in keys]
 
