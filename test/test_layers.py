@@ -48,7 +48,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "nacl": ("omni_core/crypto/",),
     "cryptography": ("omni_core/crypto/",),
     "cbor2": ("omni_core/crypto/", "omni_core/signaling/", "omni_core/wire/"),
-    "pyroute2": ("omni_core/io/netlink.py",),
+    "pyroute2": ("omni_core/io/netlink/",),
     "bcc": ("omni_core/io/synapse/compiler.py",),  # in a process of its own
     "tomli": ("omni_core/io/", "omni_core/cli/"),
     "yaml": ("omni_core/io/", "omni_core/cli/"),
@@ -191,7 +191,7 @@ def test_a_wrong_arrow_is_found(path: str, source: str) -> None:
     [
         ("omni_core/session/x.py", "from os import urandom"),
         ("omni_core/signaling/x.py", "from omni_core.session.keypair import Keypair"),
-        ("omni_core/io/netlink.py", "from pyroute2 import NDB"),
+        ("omni_core/io/netlink/x.py", "from pyroute2 import NDB"),
         ("omni_ros2/x.py", "import rclpy, time\nfrom omni_core.io import clock\nfrom omni_ros2.msg import PeerStatus"),
     ],
 )

@@ -145,7 +145,7 @@ class GanglionDriver(Driver):
     async def _activate(self) -> None:
         assert self._engine is not None and self._udp is not None and self._tap is not None
         try:
-            self._watch = ChangeWatch(self._underlay_changed.set)
+            self._watch = ChangeWatch(lambda seen: self._underlay_changed.set())
         except OSError as error:
             raise SystemRefused("network", f"no netlink socket ({error.strerror})", "see ulimit -n") from None
         self._pump = GanglionPump(self._engine, self._udp, self._tap, self._handle_event, self._fail)

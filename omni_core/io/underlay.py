@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from omni_core.config.ganglion import IPV4_COST, IPV6_COST, MIN_MTU
-from omni_core.io.netlink import ChangeSocket, Netlink
+from omni_core.io.netlink import NO_CHANGES, Changes, ChangeSocket, Netlink
 from omni_core.types import Endpoint
 
 logger = logging.getLogger(__name__)
@@ -117,11 +117,12 @@ def _is_numeric(host: str) -> bool:
 
 
 class ChangeWatch:
-    """Calls back, once things have settled, when an address or a link of this machine changed."""
+    """Calls back, once things have settled, when a link, an address or a route of this machine changed."""
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[Changes], None]) -> None:
         """Needs a running loop. Raises OSError when the kernel gives no netlink socket."""
         self._callback = callback
+        self._seen = NO_CHANGES
         self._loop = asyncio.get_running_loop()
         self._socket = ChangeSocket()
         self._timer: asyncio.TimerHandle | None = None
@@ -137,10 +138,11 @@ class ChangeWatch:
             self._socket.close()
 
     def _on_change(self) -> None:
-        self._socket.drain()
+        self._seen |= self._socket.drain()
         if self._timer is None:
             self._timer = self._loop.call_later(SETTLE_TIME, self._settled)
 
     def _settled(self) -> None:
         self._timer = None
-        self._callback()
+        seen, self._seen = self._seen, NO_CHANGES
+        self._callback(seen)

@@ -15,7 +15,7 @@ from support.own_network import own_network
 from omni_core.config.ganglion import IPV4_COST, IPV6_COST
 from omni_core.io import overlay
 from omni_core.io.journal import Journal
-from omni_core.io.netlink import Netlink
+from omni_core.io.netlink import NO_CHANGES, Changes, Netlink
 from omni_core.io.overlay import OverlayPlan
 from omni_core.io.underlay import ChangeWatch, local_endpoints, overlay_mtu
 from omni_core.types import Endpoint
@@ -116,18 +116,29 @@ def test_the_overlay_is_no_candidate(tmp_path, bridge):
 async def test_a_change_is_told_once_it_has_settled():
     files, calls, called = open_files(), 0, asyncio.Event()
 
-    def changed() -> None:
-        nonlocal calls
+    seen = NO_CHANGES
+
+    def changed(what: Changes) -> None:
+        nonlocal calls, seen
         calls += 1
+        seen |= what
         called.set()
 
     watch = ChangeWatch(changed)
-    for command in ("address add 192.0.2.6/24 dev eth0", "address del 192.0.2.6/24 dev eth0", "link set wlan0 down"):
+    both = Changes.LINKS | Changes.ROUTES  # the kernel makes routes to what an address reaches
+    for command, expected in (
+        ("address add 192.0.2.6/24 dev eth0", both),
+        ("address del 192.0.2.6/24 dev eth0", both),
+        ("route add 198.18.7.0/24 dev eth0", Changes.ROUTES),
+        ("rule add to 198.18.7.0/24 lookup main", Changes.ROUTES),
+        ("-6 rule add to 2001:db8:5::/48 lookup main", Changes.ROUTES),
+        ("link set wlan0 alias x", Changes.LINKS),
+    ):
         called.clear()
-        before = calls
+        before, seen = calls, NO_CHANGES
         await asyncio.to_thread(ip, command)
         await asyncio.wait_for(called.wait(), 5)
-        assert calls >= before + 1
+        assert calls >= before + 1 and seen == expected, command
     called.clear()
     before = calls
     batch = "; ".join(f"ip address add 192.0.2.{i}/24 dev eth0" for i in range(10, 40))

@@ -1,0 +1,131 @@
+"""Where programs and queues hang on an interface: XDP (if_link.h), TC with clsact (pkt_sched.h, pkt_cls.h)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from omni_core.io.netlink.raw import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    RawNetlink,
+    nested,
+    number,
+    text,
+)
+from omni_core.io.netlink.records import Link, XdpMode
+from omni_core.io.netlink.refusals import translated
+
+_RTM_SETLINK = 19
+_RTM_NEWQDISC, _RTM_NEWTFILTER = 36, 44
+
+_IFLA_XDP, _IFLA_XDP_FD, _IFLA_XDP_FLAGS, _IFLA_XDP_EXPECTED_FD = 43, 1, 3, 8
+_XDP_FLAGS_UPDATE_IF_NOEXIST = 1
+_XDP_FLAGS_MODE: Final[dict[XdpMode, int]] = {"generic": 2, "driver": 4, "offload": 8}
+_XDP_FLAGS_REPLACE = 16
+
+_TCA_KIND, _TCA_OPTIONS = 1, 2
+_TC_H_ROOT, _TC_H_CLSACT, _TC_H_INGRESS = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFFFFF2
+_CLSACT_HANDLE = 0xFFFF0000
+_TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 6, 7, 8
+_TCA_BPF_FLAG_ACT_DIRECT = 1
+_TCA_FQ_CODEL_TARGET, _TCA_FQ_CODEL_LIMIT, _TCA_FQ_CODEL_INTERVAL = 1, 2, 3
+_ETH_P_ALL = 0x0003
+_PRIORITY, _HANDLE = 1, 1  # of our filter
+_IFINFO = struct.Struct("=BxHiII")  # family, device type, index, flags, change
+_TCMSG = struct.Struct("=BxxxiIII")  # family, index, handle, parent, info
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """Of fq_codel. A flow that waits longer than ``target`` for ``interval`` loses packets."""
+
+    packets: int
+    target: float  # s
+    interval: float  # s
+
+
+class Hooks:
+    """What Netlink can do with programs and queues. Raises SystemRefused when the kernel says no."""
+
+    def __init__(self) -> None:
+        with translated("network", "open a netlink socket"):
+            self._raw = RawNetlink()
+
+    # --- XDP ----------------------------------------------------------------------------------------------------
+
+    def attach_xdp(self, link: Link, program_fd: int, mode: XdpMode) -> None:
+        """Only where no program is. A refusal says why in the kernel's or the driver's own words."""
+        flags = _XDP_FLAGS_UPDATE_IF_NOEXIST | _XDP_FLAGS_MODE[mode]
+        self._set_xdp(link, number(_IFLA_XDP_FD, program_fd) + number(_IFLA_XDP_FLAGS, flags))
+
+    def detach_xdp(self, link: Link, program_fd: int, mode: XdpMode) -> None:
+        """Only this program. No error when it, or the interface, is gone already."""
+        flags = _XDP_FLAGS_REPLACE | _XDP_FLAGS_MODE[mode]
+        wanted = number(_IFLA_XDP_FD, -1) + number(_IFLA_XDP_EXPECTED_FD, program_fd) + number(_IFLA_XDP_FLAGS, flags)
+        # EEXIST: another program is there; EINVAL: none in this mode.
+        self._set_xdp(link, wanted, ignore=(errno.ENODEV, errno.EEXIST, errno.EINVAL))
+
+    def _set_xdp(self, link: Link, attributes: bytes, ignore: tuple[int, ...] = ()) -> None:
+        body = _IFINFO.pack(0, 0, link.index, 0, 0) + nested(_IFLA_XDP, attributes)
+        with translated(link.name, "change its XDP program", ignore):
+            self._raw.request(_RTM_SETLINK, NLM_F_ACK, body)
+
+    # --- TC -----------------------------------------------------------------------------------------------------
+
+    def attach_tc_ingress(self, link: Link, program_fd: int, name: str) -> None:
+        """A direct-action program for what arrives. In place of our own, not in front of another one.
+
+        It goes with the interface.
+        """
+        with translated(link.name, "add the clsact qdisc", ignore=(errno.EEXIST,)):
+            clsact = text(_TCA_KIND, "clsact")
+            self._tc(_RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, link, _CLSACT_HANDLE, _TC_H_CLSACT, 0, clsact)
+        options = nested(
+            _TCA_OPTIONS,
+            number(_TCA_BPF_FD, program_fd),
+            text(_TCA_BPF_NAME, name),
+            number(_TCA_BPF_FLAGS, _TCA_BPF_FLAG_ACT_DIRECT),
+        )
+        protocol = int.from_bytes(_ETH_P_ALL.to_bytes(2, "big"), "little")
+        with translated(link.name, f"attach the TC program {name}"):
+            self._tc(
+                _RTM_NEWTFILTER,
+                NLM_F_CREATE | NLM_F_REPLACE,
+                link,
+                _HANDLE,
+                _TC_H_INGRESS,
+                _PRIORITY << 16 | protocol,
+                text(_TCA_KIND, "bpf") + options,
+            )
+
+    def set_fair_queue(self, link: Link, limits: QueueLimits) -> bool:
+        """fq_codel at the interface's root; False, and nothing changed, where this kernel has none."""
+        options = nested(
+            _TCA_OPTIONS,
+            number(_TCA_FQ_CODEL_LIMIT, limits.packets),
+            number(_TCA_FQ_CODEL_TARGET, round(limits.target * 1e6)),
+            number(_TCA_FQ_CODEL_INTERVAL, round(limits.interval * 1e6)),
+        )
+        return self._set_root_qdisc(link, text(_TCA_KIND, "fq_codel") + options)
+
+    def set_simple_queue(self, link: Link) -> bool:
+        """pfifo_fast, which every kernel has, as long as the interface's queue length. As ``set_fair_queue``."""
+        return self._set_root_qdisc(link, text(_TCA_KIND, "pfifo_fast"))
+
+    def _set_root_qdisc(self, link: Link, attributes: bytes) -> bool:
+        try:
+            self._tc(_RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, link, 0, _TC_H_ROOT, 0, attributes)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            with translated(link.name, "set its queue"):
+                raise
+        return True
+
+    def _tc(self, kind: int, flags: int, link: Link, handle: int, parent: int, info: int, attributes: bytes) -> None:
+        self._raw.request(kind, flags | NLM_F_ACK, _TCMSG.pack(0, link.index, handle, parent, info) + attributes)
