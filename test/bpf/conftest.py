@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from support.bpf_programs import LoadPrograms
 
 from omni_core.io.synapse import bpffs, loader
-
-LoadPrograms = Callable[[Path, Mapping[str, int], Mapping[str, str]], loader.Loaded]
 
 
 @pytest.fixture(scope="module")

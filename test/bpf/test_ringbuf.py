@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.bpf_programs import LoadPrograms
 
 from omni_core.io.synapse import loader, syscalls
 from omni_core.io.synapse.bpf_call import MapType
 from omni_core.io.synapse.ringbuf import RingBuffer
-from test.bpf.conftest import LoadPrograms
 
 pytestmark = pytest.mark.netns
 

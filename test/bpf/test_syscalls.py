@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from support.bpf_programs import LoadPrograms
 
 from omni_core.errors import SystemRefused
 from omni_core.io.synapse import bpf_call, loader, syscalls
 from omni_core.io.synapse.bpf_call import MapType
 from omni_core.io.synapse.syscalls import BpfMap, create_map
-from test.bpf.conftest import LoadPrograms
 
 pytestmark = pytest.mark.netns
 
