@@ -23,45 +23,41 @@ static __always_inline __u16 ipv4_checksum(const struct iphdr *ip)
 	return fold(sum);
 }
 
-/* Sum over length bytes of the packet from start on, added to seed. bpf_csum_diff takes at most 512 bytes, and whole
- * words only. -1 when the packet ends before. */
-static __always_inline __s64 sum_packet(void *start, __u32 length, void *end, __u32 seed)
+#define CHUNK_MASK 0x3fff /* the verifier believes no check of a pointer that could be 64 KB away */
+
+#define CHUNK(size)                                                                                                    \
+	at = start + (offset & CHUNK_MASK);                                                                           \
+	opaque(at);                                                                                                    \
+	if (length < (size))                                                                                           \
+		break;                                                                                                 \
+	if ((void *)(at + (size)) > end)                                                                               \
+		return -1;                                                                                             \
+	offset += (size);                                                                                              \
+	length -= (size);
+
+/* Sum over length bytes of the packet from start on, added to seed; -1 when the packet ends before. bpf_csum_diff takes
+ * at most 512 bytes, and whole words only. ``zero`` is 0, but the verifier does not know it: so where a loop ended looks
+ * the same to it for every number of rounds, and it walks what follows once. */
+static __always_inline __s64 sum_packet(void *start, __u64 length, void *end, __u32 seed, __u64 zero)
 {
-	__u8 *at = start;
-	__u64 sum = seed;
+	__u64 sum = seed, offset = zero;
+	__u8 *at;
 
 	for (int i = 0; i < SYNAPSE_MAX_FRAME / 512 + 1; i++) {
-		opaque(at);
-		if (length < 512)
-			break;
-		if ((void *)(at + 512) > end)
-			return -1;
+		CHUNK(512)
 		sum = bpf_csum_diff(0, 0, (void *)at, 512, sum);
-		at += 512;
-		length -= 512;
 	}
 	for (int i = 0; i < 512 / 32; i++) {
-		opaque(at);
-		if (length < 32)
-			break;
-		if ((void *)(at + 32) > end)
-			return -1;
+		CHUNK(32)
 		sum = bpf_csum_diff(0, 0, (void *)at, 32, sum);
-		at += 32;
-		length -= 32;
 	}
 	for (int i = 0; i < 16; i++) {
-		opaque(at);
-		if (length < 2)
-			break;
-		if ((void *)(at + 2) > end)
-			return -1;
+		CHUNK(2)
 		sum += *(__u16 *)at;
-		at += 2;
-		length -= 2;
 	}
+	at = start + (offset & CHUNK_MASK);
+	opaque(at);
 	if (length) {
-		opaque(at);
 		if ((void *)(at + 1) > end)
 			return -1;
 		sum += *at; /* little-endian: the first byte of a word is the low one */

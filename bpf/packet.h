@@ -7,6 +7,8 @@
 #define UDP 8
 #define IP_HEADER_MASK 63 /* 20 or 40 */
 
+#define LENGTH_MASK 0xffff /* of lengths and offsets, so that the verifier knows a bound */
+
 #define FRAGMENT 0x3fff /* more fragments, or an offset */
 
 #define TPID_8021Q 0x8100

@@ -21,7 +21,6 @@
 #define SIGNALING_MIN (SYNAPSE_HEADER + SYNAPSE_TAG)
 #define STREAM_SHIFT 62
 #define OFFSET_MASK 127 /* of what stands before the data header */
-#define LENGTH_MASK 0xffff
 
 struct data_header {
 	__u64 session_id, sequence, nonce; /* little-endian */
