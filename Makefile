@@ -2,6 +2,7 @@
 #
 #   DISTRO   ROS distribution (default: the sourced one, else kilted)
 #   ROBOTS, SECONDS, ENGINE   for demo and bench
+#   PEERS=0  bench installs and measures no other programs
 
 SHELL := /bin/bash
 DISTRO ?= $(or $(OMNI_DISTRO),$(ROS_DISTRO),kilted)
@@ -10,8 +11,10 @@ export OMNI_DISTRO := $(DISTRO)
 ROBOTS ?=
 SECONDS ?=
 ENGINE ?=
+PEERS ?=
 ACTIVATE := source tools/env.sh
 OPTIONS = $(if $(ROBOTS),--robots $(ROBOTS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ENGINE),--engine $(ENGINE))
+BENCH_OPTIONS = $(OPTIONS) $(if $(filter 0,$(PEERS)),--no-peers) $(ARGS)
 unexport SECONDS
 
 .DEFAULT_GOAL := help
@@ -36,8 +39,8 @@ test: ## every test, on Kilted, and those of ROS also on Jazzy
 lint: setup ## ruff and mypy
 	@$(ACTIVATE) && ruff check . && mypy
 
-bench: build ## overlay against raw veth: goodput, round trip, CPU
-	@$(ACTIVATE) && exec python bench/run.py $(OPTIONS) $(ARGS)
+bench: build ## overlay, raw veth and other programs (PEERS=0: without them): round trip, frames, goodput, CPU
+	@$(ACTIVATE) && tools/setup_peers.sh $(BENCH_OPTIONS) && exec python bench/run.py $(BENCH_OPTIONS)
 
 clean: ## removes what build and tests made; environments stay (rm -rf .work removes them too)
 	@rm -rf .work/*/build .work/*/install .work/*/src .work/*/log .work/*/build.stamp .work/log build dist *.egg-info \

@@ -5,21 +5,43 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import NamedTuple
 
+from bench.compiling import Tools
+from bench.framing import tcp_limit
 from bench.load import LoadMeter
+from bench.shaping import shaped
 from bench.subjects import Addresses
-from tools.netlab import Host
+from omni_core.constants import ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER
+from tools.netlab import Host, LabError, wait_for
 
-ECHO = Path(__file__).with_name("echo.py")
 ECHO_PORT = 7007
+COUNT_PORT = 7008
 IPERF_PORT = 5201
 PACKET = 64  # bytes of UDP payload of a round trip
+SMALLEST_FRAME = 60  # bytes of the shortest Ethernet frame (64) without its FCS
+SMALLEST_PAYLOAD = SMALLEST_FRAME - ETHERNET_HEADER - IPV4_HEADER - UDP_HEADER  # 18
+CONTROL_PERIOD = 1000  # µs
+BULK_STARTED = 1_000_000  # bytes on the underlay after which the stream beside the control loop is taken to run
 
 Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two hosts of a subject, joined by it, with the servers running on ``b``."""
+
+    a: Host
+    b: Host
+    addresses: Addresses
+    tools: Tools
+    mtu: int  # of the interface that applications see
+
+    def run(self, command: list[str], seconds: float) -> Values:
+        values: Values = json.loads(self.a.run(command, timeout=seconds + 30).stdout)
+        return values
 
 
 @dataclass(frozen=True)
@@ -37,19 +59,45 @@ class Cell:
         return asdict(self)
 
 
-def start_servers(b: Host) -> None:
-    """One server of each kind serves all subjects: it listens on every address."""
+def connect(a: Host, b: Host, addresses: Addresses, tools: Tools) -> Pair:
+    """Starts the servers. They listen on every address. Raises LabError."""
     b.start(["iperf3", "--server", "--port", str(IPERF_PORT)], name="iperf3")
-    b.start([sys.executable, "-B", ECHO, "serve", str(ECHO_PORT)], name="echo")
+    b.start([tools.echo, "serve", str(ECHO_PORT)], name="echo")
+    b.start([tools.frames, "count", str(COUNT_PORT)], name="frames")
     b.wait_listening(IPERF_PORT, "tcp")
     b.wait_listening(ECHO_PORT, "udp")
+    b.wait_listening(COUNT_PORT, "udp")
+    return Pair(a, b, addresses, tools, _mtu(a, addresses.a))
 
 
-def tcp(a: Host, addresses: Addresses, seconds: float) -> Values:
-    """Goodput of one TCP stream, as the receiver counts it. cubic by name: BBR's pacing would hide what is measured."""
-    command = ["iperf3", "--client", addresses.b, "--port", str(IPERF_PORT), "--json", "--congestion", "cubic"]
-    result = a.run([*command, "--time", str(math.ceil(seconds))], timeout=seconds + 30)  # whole seconds; 0 has no end
-    end = json.loads(result.stdout)["end"]
+def _mtu(host: Host, address: str) -> int:
+    for interface in json.loads(host.ip("-json address")):
+        if any(entry.get("local") == address for entry in interface["addr_info"]):
+            return int(interface["mtu"])
+    raise LabError(f"{host.name} has no interface with the address {address}")
+
+
+def _iperf(pair: Pair, seconds: float) -> list[str]:
+    """cubic by name: BBR's pacing would hide what is measured. Whole seconds, as iperf3 wants them; 0 would not end."""
+    command = ["iperf3", "--client", pair.addresses.b, "--port", str(IPERF_PORT), "--congestion", "cubic"]
+    return [*command, "--time", str(math.ceil(seconds))]
+
+
+def round_trip(pair: Pair, seconds: float) -> Values:
+    command = [str(pair.tools.echo), "measure", pair.addresses.b, str(ECHO_PORT), str(seconds), str(PACKET)]
+    return pair.run(command, seconds)
+
+
+def frames(pair: Pair, seconds: float) -> Values:
+    """The highest rate of the shortest frames, one way, of which at most 1 % are lost."""
+    size = str(SMALLEST_PAYLOAD)
+    command = [str(pair.tools.frames), "search", pair.addresses.b, str(COUNT_PORT), size, str(seconds)]
+    return pair.run(command, seconds)
+
+
+def tcp(pair: Pair, seconds: float) -> Values:
+    """Goodput of one TCP stream, as the receiver counts it."""
+    end = json.loads(pair.a.run([*_iperf(pair, seconds), "--json"], timeout=seconds + 30).stdout)["end"]
     received = end["sum_received"]
     return {
         "goodput_mbit_s": received["bits_per_second"] / 1e6,
@@ -58,23 +106,67 @@ def tcp(a: Host, addresses: Addresses, seconds: float) -> Values:
     }
 
 
-def round_trip(a: Host, addresses: Addresses, seconds: float) -> Values:
-    command = [sys.executable, "-B", str(ECHO), "measure", addresses.b, str(ECHO_PORT), str(seconds), str(PACKET)]
-    values: Values = json.loads(a.run(command, timeout=seconds + 30).stdout)
+def control(pair: Pair, seconds: float) -> Values:
+    """Requests at 1 kHz beside one TCP stream that takes what it gets (``bulk_mbit_s``, as the underlay counts)."""
+    return _control(pair, seconds, [])
+
+
+def control_beside_100m(pair: Pair, seconds: float) -> Values:
+    """The same beside one that its sender holds to 100 Mbit/s: the same work for all."""
+    return _control(pair, seconds, ["--bitrate", "100M"])
+
+
+def _control(pair: Pair, seconds: float, bulk_options: list[str]) -> Values:
+    began = pair.a.counters("eth0")["tx_bytes"]
+    bulk = pair.a.start([*_iperf(pair, seconds + 60), *bulk_options], name="bulk")
+    try:
+
+        def is_running() -> bool:
+            if not bulk.running:
+                raise LabError(f"the stream beside the control loop ended\n{bulk.log_text()}")
+            return pair.a.counters("eth0")["tx_bytes"] > began + BULK_STARTED
+
+        wait_for(is_running, 30.0, "the stream beside the control loop")
+        target = [pair.addresses.b, str(ECHO_PORT), str(seconds), str(PACKET), str(CONTROL_PERIOD)]
+        before = pair.a.counters("eth0")["tx_bytes"]
+        values = pair.run([str(pair.tools.control), *target], seconds)
+        sent = pair.a.counters("eth0")["tx_bytes"] - before
+    finally:
+        bulk.stop()
+    values["missed_percent"] = 100 * values["missed"] / values["cycles"]
+    values["bulk_mbit_s"] = 8 * sent / 1e6 / seconds
     return values
 
 
-MEASUREMENTS: dict[str, Callable[[Host, Addresses, float], Values]] = {"tcp": tcp, "round_trip": round_trip}
+class Measurement(NamedTuple):
+    run: Callable[[Pair, float], Values]
+    rate_mbit_s: float | None = None  # of the underlay; None: as fast as the machine
+    is_control_loop: bool = False  # has a duration of its own
 
 
-def run_cell(
-    subject: str, measurement: str, repetition: int, a: Host, b: Host, addresses: Addresses, seconds: float
-) -> Cell:
+MEASUREMENTS = {
+    "round_trip": Measurement(round_trip),
+    "frames": Measurement(frames),
+    "tcp": Measurement(tcp),
+    "tcp_1g": Measurement(tcp, 1000.0),
+    "tcp_100m": Measurement(tcp, 100.0),
+    "control": Measurement(control, is_control_loop=True),
+    "control_100m": Measurement(control_beside_100m, is_control_loop=True),
+}
+
+
+def run_cell(subject: str, name: str, repetition: int, pair: Pair, seconds: float) -> Cell:
     """Raises LabError when the tool fails."""
-    inodes = {os.stat(f"/run/netns/{host.namespace}").st_ino for host in (a, b, a.lab.internet)}
-    meter = LoadMeter(inodes)
-    values = MEASUREMENTS[measurement](a, addresses, seconds)
-    load = meter.stop()
-    if measurement == "tcp":
+    measurement = MEASUREMENTS[name]
+    inodes = {os.stat(f"/run/netns/{host.namespace}").st_ino for host in (pair.a, pair.b, pair.a.lab.internet)}
+    with shaped((pair.a, pair.b), measurement.rate_mbit_s):
+        meter = LoadMeter(inodes)
+        values = measurement.run(pair, seconds)
+        load = meter.stop()
+    if "bytes" in values:
         values["cpu_s_per_gb"] = load.own / (values["bytes"] / 1e9)
-    return Cell(subject, measurement, repetition, values, load.elapsed, load.busy, load.steal, load.foreign)
+    if measurement.rate_mbit_s is not None:
+        limit = tcp_limit(measurement.rate_mbit_s, pair.mtu)
+        values["framing_limit_mbit_s"] = limit
+        values["share_of_framing"] = values["goodput_mbit_s"] / limit
+    return Cell(subject, name, repetition, values, load.elapsed, load.busy, load.steal, load.foreign)

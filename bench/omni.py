@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.subjects import Addresses
+from bench.subjects import ADDRESS_A, ADDRESS_B, PREFIX_LENGTH, Addresses, Kind
 from omni_core.crypto.identity import key_text
 from omni_core.errors import OmniError
 from omni_core.io.admin import request
 from omni_core.io.keyfile import create_identity
+from omni_core.version import version
 from tools.netlab import Host, Lab, LabError, LabProcess, wait_for
 
 SESSION_TIMEOUT = 20.0  # s
-FIRST_PORT = 51820
+PORT = 51820
+INTERFACE = "omni0"
+VIP4 = (ADDRESS_A, ADDRESS_B)
 
 
 class OmniSubject:
-    """``number`` sets interface, port and subnet of this subject apart from those of others: one each, from 0."""
+    kind: Kind = "ours"
 
-    def __init__(self, name: str, engine: str, number: int, description: str) -> None:
-        self.name = name
+    def __init__(self, engine: str, description: str) -> None:
+        self.name = engine
         self.description = description
         self._engine = engine
-        self._interface = f"omni{number}"
-        self._port = FIRST_PORT + number
-        self._subnet = f"10.77.{number}"
         self._processes: list[LabProcess] = []
+
+    def missing_packages(self) -> Sequence[str]:
+        return ()
+
+    def version(self) -> str:
+        return version()
 
     def unavailable(self) -> str | None:
         return None
@@ -41,20 +48,20 @@ class OmniSubject:
             host, peer = hosts[own], hosts[other]
             config = self._write_config(
                 directory / f"{host.name}.toml",
-                interface=self._interface,
+                interface=INTERFACE,
                 key_file=str(directory / f"{host.name}.key"),
                 cluster="bench",
                 name=host.name,
-                vip4=f"{self._subnet}.{own + 1}/24",
-                listen_port=self._port,
+                vip4=f"{VIP4[own]}/{PREFIX_LENGTH}",
+                listen_port=PORT,
                 engine=self._engine,
-                static_peers=[f"{keys[other]}@{peer.ipv4}:{self._port}"],
+                static_peers=[f"{keys[other]}@{peer.ipv4}:{PORT}"],
             )
             command = [sys.executable, "-m", "omni_core.cli", "up", "--config", str(config)]
             self._processes.append(host.start(command, name=f"{self.name}-up", cwd=Path(__file__).parents[1]))
         for host, process in zip(hosts, self._processes, strict=True):
             self._wait_for_session(host, process)
-        return Addresses(f"{self._subnet}.1", f"{self._subnet}.2")
+        return Addresses(*VIP4)
 
     def down(self) -> None:
         for process in self._processes:
@@ -66,7 +73,7 @@ class OmniSubject:
         return path
 
     def _wait_for_session(self, host: Host, process: LabProcess) -> None:
-        socket = str(host.path(f"/run/omni/{self._interface}.sock"))
+        socket = str(host.path(f"/run/omni/{INTERFACE}.sock"))
 
         def is_up() -> bool:
             if not process.running:

@@ -1,4 +1,4 @@
-"""From cells to a summary, its table, and the file with everything."""
+"""From cells to a summary, its table, the lines below it, and the file with everything."""
 
 from __future__ import annotations
 
@@ -6,37 +6,19 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from bench.columns import COLUMNS, Column, value_of
 from bench.measure import Cell
 
-SCHEMA = 1
+SCHEMA = 2
 NOISY = 0.1  # share of the processors that others may take before a figure is marked
-
-
-class Column(NamedTuple):
-    key: str
-    title: str
-    short: str  # title in the table, which has to fit 80 characters
-    unit: str
-    measurement: str
-    value: str
-    more_is_better: bool
-    digits: int
-
-
-COLUMNS = (
-    Column("tcp", "TCP goodput", "TCP", "Mbit/s", "tcp", "goodput_mbit_s", True, 0),
-    Column("rtt_p50", "64-byte round trip p50", "64 B RTT p50", "µs", "round_trip", "p50_us", False, 1),
-    Column("rtt_p99", "64-byte round trip p99", "64 B RTT p99", "µs", "round_trip", "p99_us", False, 1),
-    Column("cpu", "CPU per GB of TCP", "CPU", "s/GB", "tcp", "cpu_s_per_gb", False, 2),
-)
+WIDTH = 132  # characters that the table takes
 
 
 @dataclass(frozen=True)
@@ -46,7 +28,8 @@ class Figure:
     median: float
     minimum: float
     maximum: float
-    ratio: float | None  # median by that of raw; None without raw
+    relation: float | None  # median over the repetitions of the ratio to raw, or of what is added to it
+    share_of_framing: float | None
     values: list[float]
 
 
@@ -54,26 +37,48 @@ Summary = dict[str, dict[str, Figure]]  # subject -> column key -> figure
 
 
 def summarize(cells: Sequence[Cell]) -> Summary:
+    by_place = {(cell.subject, cell.measurement, cell.repetition): cell.values for cell in cells}
+    repetitions = sorted({cell.repetition for cell in cells})
     summary: Summary = {}
     for subject in dict.fromkeys(cell.subject for cell in cells):
         for column in COLUMNS:
-            values = [
-                c.values[column.value] for c in cells if (c.subject, c.measurement) == (subject, column.measurement)
-            ]
-            if not values:
+            rows = {n: by_place[place] for n in repetitions if (place := (subject, column.measurement, n)) in by_place}
+            if not rows:
                 continue
-            median = statistics.median(values)
-            raw = summary.get("raw", {}).get(column.key)
-            ratio = median / raw.median if raw and raw.median else None
-            figure = Figure(median, min(values), max(values), ratio, values)
-            summary.setdefault(subject, {})[column.key] = figure
+            values = [value_of(column, row) for row in rows.values()]
+            relations = [
+                related
+                for n, row in rows.items()
+                if subject != "raw"
+                and (raw := by_place.get(("raw", column.measurement, n))) is not None
+                and (related := _relation(column, value_of(column, row), value_of(column, raw))) is not None
+            ]
+            shares = [row[column.share] for row in rows.values()] if column.share else []
+            summary.setdefault(subject, {})[column.key] = Figure(
+                statistics.median(values),
+                min(values),
+                max(values),
+                statistics.median(relations) if relations else None,
+                statistics.median(shares) if shares else None,
+                values,
+            )
     return summary
+
+
+def _relation(column: Column, value: float, raw: float) -> float | None:
+    if column.relation == "added":
+        return value - raw
+    return value / raw if column.relation == "ratio" and raw else None
 
 
 def table(summary: Summary, cells: Sequence[Cell]) -> Table:
     repetitions = 1 + max(cell.repetition for cell in cells)
     view = Table(
-        title=f"median of {repetitions}, its ratio to raw, lowest–highest", title_justify="left", box=SIMPLE_HEAD
+        title=f"median of {repetitions}; next to raw in the same turn (+ added, x ratio); lowest–highest; % of framing",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
     )
     view.add_column("subject", no_wrap=True)
     for column in COLUMNS:
@@ -85,9 +90,49 @@ def table(summary: Summary, cells: Sequence[Cell]) -> Table:
 
 
 def _figure_text(figure: Figure, column: Column) -> str:
-    median, low, high = (f"{value:,.{column.digits}f}" for value in (figure.median, figure.minimum, figure.maximum))
-    ratio = "" if figure.ratio is None else f"  x{figure.ratio:.3g}"
-    return f"{median}{ratio}\n{low}–{high}"
+    median = f"{figure.median:,.{column.digits}f}"
+    spread = f"{_short(figure.minimum)}–{_short(figure.maximum)}" if len(figure.values) > 1 else None
+    share = None if figure.share_of_framing is None else f"{figure.share_of_framing:.1%}"
+    return "\n".join(filter(None, (median, relation_text(figure, column), share, spread)))
+
+
+def _short(value: float) -> str:
+    """Three digits that count, and no more than five characters."""
+    if value >= 9995:
+        return f"{value / 1000:.3g}k"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def relation_text(figure: Figure, column: Column) -> str:
+    """Empty when there is none."""
+    if figure.relation is None:
+        return ""
+    return f"{figure.relation:+,.{column.digits}f}" if column.relation == "added" else f"x{figure.relation:.3g}"
+
+
+def verdict(summary: Summary, kinds: Mapping[str, str]) -> list[str]:
+    """Where a peer is ahead of ours, by medians, and where none is; one line per column."""
+    lines = []
+    for column in COLUMNS:
+        medians = {name: figures[column.key].median for name, figures in summary.items() if column.key in figures}
+        ours = {name: median for name, median in medians.items() if kinds[name] == "ours"}
+        peers = {name: median for name, median in medians.items() if kinds[name] == "peer"}
+        if not ours or not peers:
+            continue
+        sign = -1 if column.more_is_better else 1
+        best = min(ours, key=lambda name: sign * ours[name])
+        ahead = sorted((n for n in peers if sign * peers[n] < sign * ours[best]), key=lambda n: sign * peers[n])
+        held = f"{best} {ours[best]:,.{column.digits}f} {column.unit}"
+        if ahead:
+            names = ", ".join(f"{name} {peers[name]:,.{column.digits}f}" for name in ahead)
+            lines.append(f"{column.title}: AHEAD OF OURS: {names} (our best: {held})")
+        else:
+            nearest = min(peers, key=lambda name: sign * peers[name])
+            lines.append(
+                f"{column.title}: no peer ahead of ours ({held}; best peer: {nearest} "
+                f"{peers[nearest]:,.{column.digits}f})"
+            )
+    return lines
 
 
 def noise_line(cells: Sequence[Cell]) -> str:
@@ -106,15 +151,23 @@ def noise_line(cells: Sequence[Cell]) -> str:
 
 
 def document(
-    cells: Sequence[Cell], summary: Summary, settings: dict[str, object], skipped: dict[str, str], started: str
+    cells: Sequence[Cell],
+    summary: Summary,
+    subjects: Mapping[str, Mapping[str, object]],
+    settings: Mapping[str, object],
+    skipped: Mapping[str, str],
+    failed: Sequence[Mapping[str, object]],
+    started: str,
 ) -> dict[str, object]:
-    """The JSON file. ``skipped``: subject -> reason."""
+    """The JSON file. ``subjects``: what each is; ``skipped``: subject -> reason; ``failed``: cells without a value."""
     return {
         "schema": SCHEMA,
         "started": started,
         "machine": machine(),
         "settings": settings,
+        "subjects": subjects,
         "skipped": skipped,
+        "failed": failed,
         "columns": [column._asdict() for column in COLUMNS],
         "summary": {subject: {key: asdict(f) for key, f in figures.items()} for subject, figures in summary.items()},
         "cells": [cell.as_dict() for cell in cells],

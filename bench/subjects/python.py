@@ -6,4 +6,4 @@ from bench.omni import OmniSubject
 
 
 def create() -> OmniSubject:
-    return OmniSubject("python", engine="python", number=0, description="userspace engine (TAP, python)")
+    return OmniSubject("python", "userspace engine (TAP, python)")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from bench.subjects import Addresses
+import platform
+from collections.abc import Sequence
+
+from bench.subjects import Addresses, Kind
 from tools.netlab import Host, Lab
 
 
 class Raw:
     name = "raw"
     description = "veth and bridge, no overlay"
+    kind: Kind = "reference"
+
+    def missing_packages(self) -> Sequence[str]:
+        return ()
+
+    def version(self) -> str:
+        return platform.release()
 
     def unavailable(self) -> str | None:
         return None

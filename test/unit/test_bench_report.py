@@ -1,17 +1,23 @@
-"""The benchmark's arithmetic: percentiles, medians, ratios, processor time, and what the table says of the noise."""
+"""The benchmark's arithmetic: medians, what they are held against, framing, processor time, lines below the table."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from bench.echo import percentile
+from bench.columns import COLUMNS
+from bench.framing import WIRE_BYTES, tcp_limit, tcp_payload
 from bench.load import LoadMeter, processors
 from bench.measure import Cell
-from bench.report import document, noise_line, summarize, table
+from bench.report import WIDTH, document, noise_line, summarize, table, verdict
+from omni_core.constants import ETHERNET_HEADER, IPV4_OVERHEAD
+
+KINDS = {"raw": "reference", "python": "ours", "kernel": "ours", "fastd": "peer", "tinc": "peer"}
 
 
 def cell(subject: str, repetition: int, goodput: float, foreign: float = 0.0, steal: float = 0.0) -> Cell:
@@ -19,27 +25,77 @@ def cell(subject: str, repetition: int, goodput: float, foreign: float = 0.0, st
     return Cell(subject, "tcp", repetition, values, 1.0, 1.0, steal, foreign)
 
 
-CELLS = [cell("raw", 0, 900), cell("python", 0, 90), cell("raw", 1, 1100), cell("python", 1, 80), cell("raw", 2, 1000)]
+CELLS = [
+    cell("raw", 0, 900), cell("python", 0, 90), cell("raw", 1, 1100), cell("python", 1, 88), cell("raw", 2, 1000),
+]  # fmt: skip
 
 
-def test_summary_has_median_spread_and_ratio_to_raw():
+def text_of(cells: Sequence[Cell], width: int = 160) -> str:
+    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(table(summarize(cells), cells))
+    return console.export_text()
+
+
+def test_summary_has_median_spread_and_ratio_to_raw_of_the_same_turn():
     summary = summarize(CELLS)
     raw, python = summary["raw"]["tcp"], summary["python"]["tcp"]
     assert (raw.median, raw.minimum, raw.maximum, raw.values) == (1000, 900, 1100, [900, 1100, 1000])
-    assert raw.ratio is None
-    assert (python.median, python.ratio) == (85, 0.085)
+    assert raw.relation is None
+    assert python.median == 89
+    assert python.relation == pytest.approx((90 / 900 + 88 / 1100) / 2)
     assert "rtt_p50" not in summary["raw"]
 
 
-def test_ratios_need_raw():
-    assert summarize([cell("python", 0, 90)])["python"]["tcp"].ratio is None
+def test_a_round_trip_is_held_against_raw_by_what_it_adds():
+    rows = [("raw", 0, 20.0), ("python", 0, 120.0), ("raw", 1, 40.0), ("python", 1, 150.0)]
+    cells = [Cell(s, "round_trip", n, {"p50_us": p50, "p99_us": 2 * p50}, 1, 1, 0, 0) for s, n, p50 in rows]
+    figure = summarize(cells)["python"]["rtt_p50"]
+    assert (figure.median, figure.relation) == (135, 105)
+    assert "+105.0" in text_of(cells)
+
+
+def test_relations_need_raw():
+    assert summarize([cell("python", 0, 90)])["python"]["tcp"].relation is None
+
+
+def test_framing_of_our_overlay_and_of_raw():
+    mtu = 1500 - IPV4_OVERHEAD - ETHERNET_HEADER
+    assert (mtu, tcp_payload(mtu), WIRE_BYTES) == (1418, 1366, 1538)
+    assert round(tcp_limit(1000, mtu)) == 888
+    assert round(tcp_limit(1000, 1500), 1) == 941.5
 
 
 def test_table_shows_every_subject_and_a_dash_for_what_was_not_measured():
-    console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(table(summarize(CELLS), CELLS))
-    text = console.export_text()
-    assert "python" in text and "85  x0.085" in text and "80–90" in text and " - " in text
+    text = text_of(CELLS)
+    assert "python" in text and "x0.09" in text and "88.0–90.0" in text and " - " in text
+
+
+def test_table_is_never_cut():
+    values = {column.value: 987.6 for column in COLUMNS} | {column.share: 0.9876 for column in COLUMNS if column.share}
+    values |= {"missed_percent": 50.0, "frames_per_s": 987_654.3}
+    cells = [
+        Cell(subject, measurement, repetition, {k: v * (1 + repetition) for k, v in values.items()}, 1, 1, 0, 0)
+        for subject in ("raw", "wireguard-go")
+        for measurement in {column.measurement for column in COLUMNS}
+        for repetition in (0, 1)
+    ]
+    text = text_of(cells, WIDTH)
+    assert "wireguard-go" in text and "…" not in text
+
+
+def test_verdict_says_where_a_peer_is_ahead_and_where_none_is():
+    rates = {"raw": 900, "python": 50, "kernel": 90, "fastd": 95, "tinc": 80}
+    cells = [cell(subject, 0, rate) for subject, rate in rates.items()]
+    goodput, cpu = verdict(summarize(cells), KINDS)
+    assert goodput == "TCP goodput, one stream: AHEAD OF OURS: fastd 95 (our best: kernel 90 Mbit/s)"
+    assert cpu.startswith("CPU per GB of TCP: AHEAD OF OURS: fastd 84.21 (our best")
+    slower = [replace(c, values=cell("fastd", 0, 60).values) if c.subject == "fastd" else c for c in cells]
+    goodput, _ = verdict(summarize(slower), KINDS)
+    assert goodput == "TCP goodput, one stream: no peer ahead of ours (kernel 90 Mbit/s; best peer: tinc 80)"
+
+
+def test_verdict_without_peers_says_nothing():
+    assert verdict(summarize(CELLS), KINDS) == []
 
 
 @pytest.mark.parametrize(("foreign", "steal", "marked"), [(0.0, 0.0, False), (0.2, 0.0, True), (0.0, 0.2, True)])
@@ -51,19 +107,13 @@ def test_noise_is_said(monkeypatch, foreign, steal, marked):
 
 
 def test_document_names_machine_settings_and_what_was_skipped():
-    written = document(CELLS, summarize(CELLS), {"seconds": 1}, {"kernel": "no bcc"}, "2026-01-01T00:00:00+00:00")
-    assert written["schema"] == 1 and written["skipped"] == {"kernel": "no bcc"}
-    assert written["machine"]["processors"] == os.cpu_count()
-    assert written["cells"][1]["subject"] == "python" and written["summary"]["python"]["tcp"]["ratio"] == 0.085
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])
-def test_percentile_is_the_nearest_rank(share, expected):
-    assert percentile(list(range(1, 101)), share) == expected
-
-
-def test_percentile_of_one_value():
-    assert percentile([7], 0.99) == 7
+    subjects: Mapping[str, Mapping[str, object]] = {"raw": {"kind": "reference"}}
+    failed = [{"subject": "tinc", "measurement": "tcp", "repetition": 0, "why": "broken pipe"}]
+    written = document(CELLS, summarize(CELLS), subjects, {"seconds": 1}, {"kernel": "no bcc"}, failed, "2026-01-01")
+    assert written["schema"] == 2 and written["skipped"] == {"kernel": "no bcc"} and written["failed"] == failed
+    assert written["machine"]["processors"] == os.cpu_count() and written["subjects"] == subjects
+    assert written["cells"][1]["subject"] == "python"
+    assert written["summary"]["python"]["tcp"]["relation"] == pytest.approx(0.09)
 
 
 def test_load_counts_our_work_and_calls_others_foreign():
