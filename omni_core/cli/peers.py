@@ -58,7 +58,7 @@ def peer_table(status: Mapping[str, Any], *, wide: bool = False) -> Table:
             peer["public_key"] if wide else peer["public_key"][:SHORT_KEY],
             peer["vip4"] or "-",
             *([peer["vip6"], peer["mac"]] if wide else []),
-            f"{peer['state']}, adopted" if peer.get("adopted") else peer["state"],
+            f"{peer['state']}, adopted" if peer["adopted"] else peer["state"],
             peer["endpoint"] or "-",
             output.duration(peer["rtt_s"]),
             output.duration(peer["session_age_s"]),

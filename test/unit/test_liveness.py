@@ -26,6 +26,7 @@ T = 1000.0
         pytest.param(Traffic(T, 0.0, T - 1, 0.0), T, T + DEAD_AFTER, Care.REHANDSHAKE, id="9 ping unanswered"),
         pytest.param(Traffic(T, 0.0, T - 1, 0.0), 0.0, T + DEAD_AFTER, Care.NOTHING, id="10 keepalive unanswered"),
         pytest.param(Traffic(T, T, 0.0, 0.0), 0.0, T + DEAD_AFTER, Care.REHANDSHAKE, id="11 never heard"),
+        pytest.param(Traffic(T, 0.0, T + 1, T + 1), T, T + DEAD_AFTER, Care.KEEPALIVE, id="12 data is life too"),
     ],
 )
 def test_rules(traffic: Traffic, ping: float, at: float, care: Care) -> None:
