@@ -89,7 +89,7 @@ static __always_inline int deliver(struct xdp_md *ctx)
 	opaque(surplus);
 	surplus -= offset + length; /* tag, and padding of the outer frame */
 	if (is_control_mac(frame)) {
-		if (*(__u16 *)(frame + 12) != bpf_htons(0x88b5))
+		if (*(__u16 *)(frame + 12) != bpf_htons(CONTROL_ETHERTYPE))
 			return drop(DROP_BAD_INNER_FRAME);
 		if (bpf_xdp_adjust_tail(ctx, -(int)surplus))
 			return drop(DROP_NO_ROOM);
@@ -98,7 +98,7 @@ static __always_inline int deliver(struct xdp_md *ctx)
 	session->last_rx_data = now;
 	if (!is_group(frame))
 		session->last_unicast = now;
-	if (!fdb_learn(room, frame + 6, vlan_of(frame, end), session->peer, cfg->fdb_max_per_peer, now))
+	if (!fdb_learn(room, frame + 6, vlan_of(frame, length, end), session->peer, cfg->fdb_max_per_peer, now))
 		return drop(DROP_SOURCE_MAC_REFUSED);
 	if (bpf_xdp_adjust_tail(ctx, -(int)surplus) || bpf_xdp_adjust_head(ctx, offset))
 		return drop(DROP_NO_ROOM);

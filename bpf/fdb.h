@@ -41,7 +41,7 @@ static __always_inline void fdb_insert(struct scratch *room, const __u8 *mac, __
 	key.vlan = vlan;
 	entry.owner = owner;
 	entry.seen = now;
-	if (fdb.update(&key, &entry) == 0)
+	if (fdb.insert(&key, &entry) == 0) /* never over what userspace has pinned meanwhile */
 		__sync_fetch_and_add(learned, 1);
 }
 

@@ -9,8 +9,11 @@
 
 #define LENGTH_MASK 0xffff /* of lengths and offsets, so that the verifier knows a bound */
 
+#define CONTROL_ETHERTYPE 0x88b5 /* IEEE 802 local experimental 1 */
+
 #define FRAGMENT 0x3fff /* more fragments, or an offset */
 
+#define TAGGED 18 /* bytes of the header of a frame with one VLAN tag */
 #define TPID_8021Q 0x8100
 #define TPID_8021AD 0x88a8
 
@@ -60,14 +63,18 @@ static __always_inline int parse_outer(void *data, void *end, const struct confi
 	return 1;
 }
 
-/* The VLAN that the frame is learned and looked up on; 0: untagged, or priority-tagged. */
-static __always_inline __u16 vlan_of(void *frame, void *end)
+static __always_inline int is_tpid(__u16 type)
+{
+	return type == bpf_htons(TPID_8021Q) || type == bpf_htons(TPID_8021AD);
+}
+
+/* The VLAN that the frame is learned and looked up on; 0: untagged, or priority-tagged, or cut off in the tag. A frame
+ * that was just opened has its AEAD tag behind it, hence length beside end. */
+static __always_inline __u16 vlan_of(void *frame, __u64 length, void *end)
 {
 	__u16 *tag = frame + 12;
 
-	if ((void *)(tag + 3) > end)
-		return 0;
-	if (tag[0] != bpf_htons(TPID_8021Q) && tag[0] != bpf_htons(TPID_8021AD))
+	if (length < TAGGED || (void *)(tag + 3) > end || !is_tpid(tag[0]))
 		return 0;
 	return bpf_ntohs(tag[1]) & 0xfff;
 }

@@ -18,7 +18,8 @@
 #define INITIATION_SIZE 480
 #define RESPONSE_SIZE 288
 #define COOKIE_REPLY_SIZE 64
-#define SIGNALING_MIN (SYNAPSE_HEADER + SYNAPSE_TAG)
+#define SIGNALING_MIN (SYNAPSE_HEADER + SYNAPSE_TAG + 1)
+#define SIGNALING_MAX 1200
 #define STREAM_SHIFT 62
 #define OFFSET_MASK 127 /* of what stands before the data header */
 
@@ -26,27 +27,43 @@ struct data_header {
 	__u64 session_id, sequence, nonce; /* little-endian */
 };
 
+static __always_inline int pass(__u32 way)
+{
+	count(way);
+	return XDP_PASS;
+}
+
 static __always_inline int receive_control(struct xdp_md *ctx, __u8 type, __u64 length)
 {
+	__u64 least, most;
+
 	switch (type) {
 	case 0x01:
+		least = most = INITIATION_SIZE;
+		break;
 	case 0x02:
-		if (length != (type == 0x01 ? INITIATION_SIZE : RESPONSE_SIZE))
-			return drop(length < RESPONSE_SIZE ? DROP_TOO_SHORT : DROP_BAD_MAC1);
-		programs.call(ctx, PROGRAM_MAC1);
-		return drop(DROP_BAD_MAC1); /* not loaded */
+		least = most = RESPONSE_SIZE;
+		break;
 	case 0x03:
-		if (length != COOKIE_REPLY_SIZE)
-			return drop(DROP_TOO_SHORT);
-		count(WAY_RX_HANDSHAKE);
-		return XDP_PASS;
+		least = most = COOKIE_REPLY_SIZE;
+		break;
 	case 0x04:
-		if (length < SIGNALING_MIN)
-			return drop(DROP_TOO_SHORT);
-		count(WAY_RX_SIGNALING);
-		return XDP_PASS;
+		least = SIGNALING_MIN;
+		most = SIGNALING_MAX;
+		break;
+	default:
+		return drop(DROP_UNKNOWN_TYPE);
 	}
-	return drop(DROP_UNKNOWN_TYPE);
+	if (length < least)
+		return drop(DROP_TOO_SHORT);
+	if (length > most)
+		return drop(DROP_TOO_LONG);
+	if (type == 0x04)
+		return pass(WAY_RX_SIGNALING);
+	if (type == 0x03)
+		return pass(WAY_RX_HANDSHAKE);
+	programs.call(ctx, PROGRAM_MAC1);
+	return drop(DROP_NO_ROOM); /* not loaded */
 }
 
 static __always_inline int receive(struct xdp_md *ctx)
@@ -59,28 +76,24 @@ static __always_inline int receive(struct xdp_md *ctx)
 	struct session *session;
 	struct session_keys *keys;
 	__u64 id, sequence, nonce, now;
-	__u32 *slot, ours;
+	__u32 *known, slot, ours;
 	__u64 offset, length, stream;
 	__u8 type;
 
 	if (!cfg || !room)
 		return XDP_PASS;
 	outer = &room->outer;
-	if (!parse_outer(data, end, cfg, outer)) {
-		count(WAY_RX_FOREIGN);
-		return XDP_PASS;
-	}
+	if (!parse_outer(data, end, cfg, outer))
+		return pass(WAY_RX_FOREIGN);
 	ours = local_addresses.lookup(&outer->destination) ? 1 : 0;
 	opaque(ours);
 	offset = ETHERNET + (outer->ip_header & IP_HEADER_MASK) + UDP;
 	if (data + offset + 1 > end || outer->payload_length == 0)
-		return ours ? drop(DROP_TOO_SHORT) : XDP_PASS;
+		return ours ? drop(DROP_TOO_SHORT) : pass(WAY_RX_FOREIGN);
 	type = *(__u8 *)(data + offset);
 	if (type < 0x10) {
-		if (!ours) {
-			count(WAY_RX_FOREIGN);
-			return XDP_PASS;
-		}
+		if (!ours)
+			return pass(WAY_RX_FOREIGN);
 		if (data + offset + (outer->payload_length & LENGTH_MASK) > end)
 			return drop(DROP_TOO_SHORT);
 		return receive_control(ctx, type, outer->payload_length);
@@ -89,25 +102,24 @@ static __always_inline int receive(struct xdp_md *ctx)
 	header = data + offset;
 	if ((void *)(header + 1) + MIN_FRAME + SYNAPSE_TAG > end ||
 	    outer->payload_length < SYNAPSE_HEADER + MIN_FRAME + SYNAPSE_TAG)
-		return ours ? drop(DROP_TOO_SHORT) : XDP_PASS;
+		return ours ? drop(DROP_TOO_SHORT) : pass(WAY_RX_FOREIGN);
 	id = header->session_id;
 	sequence = header->sequence;
 	nonce = header->nonce;
-	slot = session_slots.lookup(&id);
-	if (!slot && !ours) {
-		count(WAY_RX_FOREIGN);
-		return XDP_PASS;
-	}
+	known = session_slots.lookup(&id);
+	if (!known && !ours)
+		return pass(WAY_RX_FOREIGN);
 	length = (outer->payload_length & LENGTH_MASK) - SYNAPSE_HEADER - SYNAPSE_TAG;
 	if (length > SYNAPSE_MAX_FRAME)
 		return drop(DROP_TOO_LONG);
 	stream = nonce >> STREAM_SHIFT;
 	if ((nonce & SEQUENCE_MASK) != sequence || stream >= SYNAPSE_STREAMS)
 		return drop(DROP_BAD_NONCE);
-	if (!slot)
+	if (!known)
 		return drop(DROP_UNKNOWN_SESSION);
-	session = sessions.lookup(slot);
-	keys = session_keys.lookup(slot);
+	slot = *known; /* once: the entry may become another session's under us */
+	session = sessions.lookup(&slot);
+	keys = session_keys.lookup(&slot);
 	if (!session || !keys)
 		return drop(DROP_UNKNOWN_SESSION);
 	if (!cfg->forwarding)
@@ -117,7 +129,7 @@ static __always_inline int receive(struct xdp_md *ctx)
 		return drop(DROP_SESSION_EXPIRED);
 	if (!window_check(session, stream, sequence))
 		return drop(DROP_REPLAYED);
-	room->slot = *slot;
+	room->slot = slot;
 	room->sequence = sequence;
 	room->stream = stream;
 	room->length = length;

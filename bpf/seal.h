@@ -28,16 +28,19 @@ static __always_inline int seal(struct xdp_md *ctx)
 		return drop(DROP_FRAME_TOO_SHORT);
 	length = end - (void *)frame;
 	group = is_group(frame);
-	control = is_control_mac(frame);
+	control = is_control_mac(frame) && *(__u16 *)(frame + 12) == bpf_htons(CONTROL_ETHERTYPE);
 	peer = peers.lookup(&id);
 	if (!peer)
 		return drop(DROP_NO_SESSION);
 	slot = peer->slot;
 	session = sessions.lookup(&slot);
 	keys = session_keys.lookup(&slot);
-	if (!session || !keys || now >= session->expires) {
-		if (strip)
-			return drop(session ? DROP_SESSION_EXPIRED : DROP_NO_SESSION);
+	if (!session || !keys || now >= session->expires || session->tx_sequence >= REJECT_AFTER_MESSAGES) {
+		if (strip) {
+			if (!session)
+				return drop(DROP_NO_SESSION);
+			return drop(now >= session->expires ? DROP_SESSION_EXPIRED : DROP_SEQUENCE_EXHAUSTED);
+		}
 		return to_ganglion(ctx, cfg, SLOW_NO_SESSION, id, WAY_TX_NO_SESSION);
 	}
 	if (!peer->remote_port)

@@ -46,6 +46,13 @@ static __always_inline int is_question(__u8 *frame, void *end)
 {
 	__u16 type = *(__u16 *)(frame + 12);
 
+#pragma unroll
+	for (int tags = 0; tags < 2; tags++) {
+		if (!is_tpid(type) || (void *)(frame + TAGGED) > end)
+			break;
+		frame += TAGGED - ETHERNET;
+		type = *(__u16 *)(frame + 12);
+	}
 	if (type == bpf_htons(ETH_P_ARP))
 		return 1;
 	if (type != bpf_htons(ETH_P_IPV6) || (void *)(frame + 55) > end)
@@ -91,7 +98,7 @@ static __always_inline int transmit(struct xdp_md *ctx)
 	if (!cfg->forwarding)
 		return drop(DROP_PAUSED);
 	if (!strip) {
-		__u16 vlan = vlan_of(frame, end);
+		__u16 vlan = vlan_of(frame, length, end);
 		struct fdb_entry *entry;
 
 		if (!fdb_learn(room, frame + 6, vlan, SYNAPSE_OWNER_LOCAL, cfg->fdb_max_local, now))

@@ -206,7 +206,7 @@ class KernelDataPlane(DataPlane):
     def set_path(self, peer: PeerId, endpoint: Endpoint) -> None:
         known = self._peer(peer)
         known.endpoint = endpoint
-        self._write_peer(known)
+        self._write_peer(known, forget_move=True)
 
     def remove_peer(self, peer: PeerId) -> None:
         if self._peers.pop(peer, None) is None:
@@ -403,8 +403,14 @@ class KernelDataPlane(DataPlane):
         else:
             self._tap_packets.append(packets.seal_request(peer_id, frame))
 
-    def _write_peer(self, peer: _Peer) -> None:
+    def _write_peer(self, peer: _Peer, forget_move: bool = False) -> None:
+        """``forget_move``: the programs may say EndpointMoved again for the place they last said it for."""
+        key = _U32.pack(peer.id)
         value = abi.Peer(slot=abi.NO_SLOT)
+        old = None if forget_move else self._maps["peers"].lookup(key)
+        if old is not None:
+            before = abi.Peer.from_buffer_copy(old)
+            value.moved, value.moved_port = before.moved, before.moved_port
         if peer.sending is not None:
             value.slot = self._slots.slot(peer.sending)
         endpoint = peer.endpoint
@@ -416,7 +422,7 @@ class KernelDataPlane(DataPlane):
             if route is not None:
                 value.ifindex, value.mtu = route.ifindex, min(route.mtu, 0xFFFF)
                 value.local[:] = abi.pack_address(route.source)
-        self._maps["peers"].update(_U32.pack(peer.id), bytes(value))
+        self._maps["peers"].update(key, bytes(value))
 
     def _read_peers(self) -> None:
         by_slot = {self._slots.slot(receive_id): receive_id for receive_id in self._slots.ids()}

@@ -80,6 +80,7 @@ class KernelFdb:
         self._remove_static(mac, abi.VLAN_ANY if vlan is None else vlan)
 
     def rows(self, now: float) -> list[FdbEntry]:
+        """Without what was learned of an address before it was pinned on every VLAN: nobody looks there any more."""
         return [
             FdbEntry(
                 mac,
@@ -89,6 +90,7 @@ class KernelFdb:
                 0.0 if flags & abi.FDB_STATIC else max(0.0, now - seen / 1e9),
             )
             for mac, vlan, owner, flags, seen in self._rows()
+            if flags & abi.FDB_STATIC or not self._pinned(mac)
         ]
 
     def age(self, now: float) -> None:
@@ -98,13 +100,16 @@ class KernelFdb:
         for mac, vlan, owner, flags, seen in list(self._rows()):
             if flags & abi.FDB_STATIC:
                 continue
-            if seen <= oldest:
+            if seen <= oldest or self._pinned(mac):
                 self._entries.delete(_KEY.pack(mac, vlan))
             else:
                 counts[owner] += 1
         for key, _ in list(self._counts.items()):
             (owner,) = _OWNER.unpack(key)
-            self._counts.update(key, _COUNT.pack(counts[owner]))
+            # Addresses that moved there may have brought it over its bound. At the bound, the next one to be learned
+            # makes the programs say so, and ``evict`` follows.
+            bound = self._max_local if owner == abi.OWNER_LOCAL else self._max_per_peer
+            self._counts.update(key, _COUNT.pack(min(counts[owner], bound)))
 
     def evict(self, peer: PeerId | None) -> None:
         """The owner is at its bound: the oldest of its entries go."""
@@ -121,6 +126,9 @@ class KernelFdb:
         key = _OWNER.pack(owner)
         if self._counts.lookup(key) is not None:
             self._counts.update(key, _COUNT.pack(min(len(learned), keep)))
+
+    def _pinned(self, mac: Mac) -> bool:
+        return abi.VLAN_ANY in self._static.get(mac, ())
 
     def _rows(self) -> Iterator[tuple[Mac, int, int, int, int]]:
         """(MAC, VLAN or VLAN_ANY, owner, flags, seen in ns)."""
