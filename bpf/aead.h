@@ -5,7 +5,7 @@
  *   open  | header 24 | ciphertext n    | tag 16 |   ->   | header 24 | plaintext n  | tag 16 |
  *
  * The header is the associated data; the 96-bit nonce is 0x00000000 || nonce (section 2.3, little-endian). The secret
- * key is 32 bytes of a map value: nothing is precomputed. Uses about SYNAPSE_AEAD_STACK bytes of stack.
+ * key is 32 bytes of a map value, aligned to 4: nothing is precomputed per session.
  */
 #ifndef SYNAPSE_AEAD_H
 #define SYNAPSE_AEAD_H
@@ -21,7 +21,8 @@
 /* Hides a value's origin: the compiler may not derive it again from what the verifier would have to relate to it. */
 #define AEAD_OPAQUE(x) asm volatile("" : "+r"(x))
 
-#include "aead_chacha.h"
+#include "aead_state.h"
+#include "aead_block.h"
 #include "aead_poly.h"
 
 /* A pointer that the compiler takes as it is: plaintext and ciphertext are then reached from one checked pointer. */
@@ -34,7 +35,7 @@ static __always_inline __u8 *aead_at(__u8 *start, __u64 offset)
 
 /* Up to 15 last bytes: encrypted or decrypted, and the ciphertext padded with zeros for Poly1305 (section 2.8). A
  * chunk of 8, 4, 2 and 1 bytes each, if the length has that bit. Returns -1 when the packet is shorter. */
-static __always_inline int aead_last(struct aead_poly *poly, const __u64 *stream, __u8 *start, __u64 rest,
+static __always_inline int aead_last(struct aead_work *work, const __u64 *stream, __u8 *start, __u64 rest,
 				     void *data_end, const int open)
 {
 	const int gap = open ? 0 : AEAD_TAG;
@@ -85,114 +86,144 @@ static __always_inline int aead_last(struct aead_poly *poly, const __u64 *stream
 		high = part;
 	else
 		low = part;
-	aead_poly_add(poly, low, high);
+	aead_poly_add(work, low, high);
 	return 0;
 }
 
-static __always_inline int aead_run(const __u8 *key, __u64 nonce, void *header, __u32 frame, void *data_end,
-				    const int open, __u64 *tag)
+/* What follows the last whole block, 1 to 63 bytes: whole units of 16, then the rest. */
+static __always_inline int aead_tail(struct aead_work *work, __u8 *start, __u64 length, void *data_end, const int open)
 {
-	struct aead_poly poly;
-	__u64 stream[8];
-	__u64 length = frame, blocks, block, units, unit, at;
 	const int gap = open ? 0 : AEAD_TAG;
-	__u8 *p = header + AEAD_HEADER;
+	__u64 units = length / 16, unit, in[2], out[2];
+	__u8 *p = start;
 
-	AEAD_OPAQUE(length);
-	if (length > SYNAPSE_MAX_FRAME || (void *)p > data_end)
+	AEAD_OPAQUE(units);
+#pragma clang loop unroll(disable)
+	for (unit = 0; unit < AEAD_BLOCK / 16 - 1; unit++) {
+		if (unit >= units)
+			break;
+		if ((void *)(p + gap + 16) > data_end)
+			return -1;
+		for (int i = 0; i < 2; i++) {
+			in[i] = *(__u64 *)(p + gap + 8 * i);
+			out[i] = in[i] ^ work->stream[2 * unit + i];
+			*(__u64 *)(p + 8 * i) = out[i];
+		}
+		if (open)
+			aead_poly_add(work, in[0], in[1]);
+		else
+			aead_poly_add(work, out[0], out[1]);
+		p += 16;
+	}
+	if (!(length & 15))
+		return 0;
+	return aead_last(work, work->stream + 2 * unit, aead_at(start, length & 48), length & 15, data_end, open);
+}
+
+/* The tag, in ``stream``. Returns -1 when the packet is shorter. */
+static __always_inline int aead_run(struct aead_work *work, const __u8 *key, __u64 nonce, void *header, __u64 length,
+				    void *data_end, const int open)
+{
+	const int gap = open ? 0 : AEAD_TAG;
+	__u64 whole, blocks, block, rest;
+
+	work->key = key;
+	work->nonce = nonce;
+	work->place = header + AEAD_HEADER;
+	if ((void *)work->place > data_end)
 		return -1;
-	aead_chacha_block(key, 0, nonce, stream);
-	aead_poly_start(&poly, stream);
-	aead_poly_add(&poly, *(__u64 *)header, *(__u64 *)(header + 8));
-	aead_poly_add(&poly, *(__u64 *)(header + 16), 0);
+	aead_chacha_start(work);
 
-	/* One more than whole blocks fit: the last may be a part. Its units of 16 bytes are counted, not its bytes, so
-	 * that each exit leaves the verifier with the same knowledge. */
-	blocks = length / AEAD_BLOCK;
+	/* Block 0 is the Poly1305 key, and the last may be a part: one loop, so one copy of the code in the caches. The
+	 * verifier walks it once per block; it shall not see the length in the number of blocks, or no two exits from the
+	 * loop look the same to it. */
+	whole = length / AEAD_BLOCK;
+	blocks = (length + AEAD_BLOCK - 1) / AEAD_BLOCK;
+	AEAD_OPAQUE(whole);
 	AEAD_OPAQUE(blocks);
 #pragma clang loop unroll(disable)
-	for (block = 0; block <= SYNAPSE_MAX_FRAME / AEAD_BLOCK; block++) {
-		units = AEAD_BLOCK / 16;
-		if (block >= blocks)
-			units = (length & (AEAD_BLOCK - 1)) / 16;
-		aead_chacha_block(key, block + 1, nonce, stream);
-#pragma clang loop unroll(disable)
-		for (unit = 0; unit < AEAD_BLOCK / 16; unit++) {
-			__u64 in[2], out[2];
-
-			if (unit >= units)
-				break;
-			if ((void *)(p + gap + 16) > data_end)
-				return -1;
-			in[0] = *(__u64 *)(p + gap);
-			in[1] = *(__u64 *)(p + gap + 8);
-			out[0] = in[0] ^ stream[0];
-			out[1] = in[1] ^ stream[1];
-			*(__u64 *)p = out[0];
-			*(__u64 *)(p + 8) = out[1];
-			if (open)
-				aead_poly_add(&poly, in[0], in[1]);
-			else
-				aead_poly_add(&poly, out[0], out[1]);
-			for (int i = 0; i < 6; i++)
-				stream[i] = stream[i + 2];
-			p += 16;
-		}
-		if (block >= blocks)
+	for (block = 0; block <= SYNAPSE_MAX_FRAME / AEAD_BLOCK + 1; block++) {
+		if (block > blocks)
 			break;
+		work->start[12] = block;
+		aead_chacha_block(work);
+		if (block == 0) {
+			aead_poly_start(&work->poly, work->stream);
+			aead_poly_add(work, *(__u64 *)header, *(__u64 *)(header + 8));
+			aead_poly_add(work, *(__u64 *)(header + 16), 0);
+			continue;
+		}
+		if (block > whole)
+			break;
+		if ((void *)(work->place + gap + AEAD_BLOCK) > data_end)
+			return -1;
+		if (open)
+			aead_absorb_open(work);
+		else
+			aead_absorb_seal(work);
+		work->place += AEAD_BLOCK;
 	}
-	at = length & ~15ULL;
-	AEAD_OPAQUE(at);
-	if (at > SYNAPSE_MAX_FRAME)
+	rest = length & (AEAD_BLOCK - 1);
+	if (rest && aead_tail(work, aead_at(header + AEAD_HEADER, length - rest), rest, data_end, open))
 		return -1;
-	p = aead_at(header + AEAD_HEADER, at);
-	if (length & 15 && aead_last(&poly, stream, p, length & 15, data_end, open))
-		return -1;
-	aead_poly_add(&poly, AEAD_HEADER, length);
-	aead_poly_finish(&poly, tag);
+	aead_poly_add(work, AEAD_HEADER, length);
+	aead_poly_finish(&work->poly, work->stream);
 	return 0;
 }
 
 /* Where the tag is, or NULL when the packet ends before it does. */
-static __always_inline __u64 *aead_tag(void *header, __u32 frame, void *data_end)
+static __always_inline __u64 *aead_tag(void *header, __u64 length, void *data_end)
 {
-	__u64 length = frame;
-	__u8 *tag;
+	__u8 *tag = aead_at(header + AEAD_HEADER, length);
 
-	AEAD_OPAQUE(length);
-	if (length > SYNAPSE_MAX_FRAME)
-		return 0;
-	tag = header + AEAD_HEADER + length;
 	return (void *)(tag + AEAD_TAG) > data_end ? 0 : (__u64 *)tag;
 }
 
-/* Returns 0, or -1 when the packet is too short or the frame longer than SYNAPSE_MAX_FRAME; it may be spoilt then. */
-static __always_inline int aead_seal(const __u8 *key, __u64 nonce, void *header, __u32 length, void *data_end)
+/* Key and key stream do not stay on the stack. */
+static __always_inline void aead_wipe(struct aead_work *work)
 {
-	__u64 *at = aead_tag(header, length, data_end), tag[2];
+	__builtin_memset(work, 0, sizeof(*work));
+	asm volatile("" : : "r"(work) : "memory");
+}
 
-	if (!at || aead_run(key, nonce, header, length, data_end, 0, tag))
+/* Returns 0, or -1 when the packet is too short or the frame longer than SYNAPSE_MAX_FRAME; it may be spoilt then. */
+static __always_inline int aead_seal(const __u8 *key, __u64 nonce, void *header, __u32 frame, void *data_end)
+{
+	struct aead_work work;
+	__u64 length = frame, *at;
+	int failed = -1;
+
+	AEAD_OPAQUE(length);
+	if (length > SYNAPSE_MAX_FRAME || !aead_tag(header, length, data_end))
 		return -1;
-	at = aead_tag(header, length, data_end);
-	if (!at)
-		return -1;
-	at[0] = tag[0];
-	at[1] = tag[1];
-	return 0;
+	if (!aead_run(&work, key, nonce, header, length, data_end, 0)) {
+		at = aead_tag(header, length, data_end);
+		if (at) {
+			at[0] = work.stream[0];
+			at[1] = work.stream[1];
+			failed = 0;
+		}
+	}
+	aead_wipe(&work);
+	return failed;
 }
 
 /* Returns 0, or -1 when the tag is wrong or as above: whatever is in the packet then must not be used. */
-static __always_inline int aead_open(const __u8 *key, __u64 nonce, void *header, __u32 length, void *data_end)
+static __always_inline int aead_open(const __u8 *key, __u64 nonce, void *header, __u32 frame, void *data_end)
 {
-	__u64 *at = aead_tag(header, length, data_end), tag[2], wrong;
+	struct aead_work work;
+	__u64 length = frame, *at, wrong = 1;
 
-	if (!at || aead_run(key, nonce, header, length, data_end, 1, tag))
+	AEAD_OPAQUE(length);
+	if (length > SYNAPSE_MAX_FRAME || !aead_tag(header, length, data_end))
 		return -1;
-	at = aead_tag(header, length, data_end);
-	if (!at)
-		return -1;
-	wrong = (at[0] ^ tag[0]) | (at[1] ^ tag[1]); /* constant time: one decision, over all bits */
-	AEAD_OPAQUE(wrong);
+	if (!aead_run(&work, key, nonce, header, length, data_end, 1)) {
+		at = aead_tag(header, length, data_end);
+		if (at) /* all bits decide at once: constant time */
+			wrong = (at[0] ^ work.stream[0]) | (at[1] ^ work.stream[1]);
+		AEAD_OPAQUE(wrong);
+	}
+	aead_wipe(&work);
 	return wrong ? -1 : 0;
 }
 

@@ -7,17 +7,15 @@
  *   h0 3.1, h1 2, h2 2, h3 6   with a message block added (h3: 4 + 1 for the word + 1 for the 2^128 of the block)
  * and, in units of 2^60, where r is less than 1 and t less than 1.25, the widest column of the product is
  *   h0 r0 + h1 t3 + h2 t2 + h3 t1 < 3.1 + 2.5 + 2.5 + 7.5 = 15.6 < 16
- * so that no column overflows 64 bits, its carry from the column before (less than 2^32) included.
+ * so that no column overflows 64 bits, its carry from the column before (less than 2^32) included:
+ *   x0 = h0 r0 + h1 t3 + h2 t2 + h3 t1                  h0 = low 32 bits of x0 + 5 (x3 >> 34)
+ *   x1 = h0 r1 + h1 r0 + h2 t3 + h3 t2 + (x0 >> 32)     h1 = low 32 bits of x1
+ *   x2 = h0 r2 + h1 r1 + h2 r0 + h3 t3 + (x1 >> 32)     h2 = low 32 bits of x2
+ *   x3 = h0 r3 + h1 r2 + h2 r1 + h3 r0 + (x2 >> 32)     h3 = low 34 bits of x3
+ * That is aead_poly_multiply(), generated.
  */
 #ifndef SYNAPSE_AEAD_POLY_H
 #define SYNAPSE_AEAD_POLY_H
-
-struct aead_poly {
-	__u64 h[4];
-	__u32 r[4];
-	__u32 t[4]; /* 5/4 of r; the first is not used */
-	__u64 s[2];
-};
 
 #define AEAD_LOW32(x) ((__u64)(__u32)(x))
 
@@ -39,21 +37,15 @@ static __always_inline void aead_poly_start(struct aead_poly *poly, const __u64 
 }
 
 /* h = (h + block + 2^128) * r, one 16-byte block. */
-static __always_inline void aead_poly_add(struct aead_poly *poly, __u64 low, __u64 high)
+static __always_inline void aead_poly_add(struct aead_work *work, __u64 low, __u64 high)
 {
-	const __u64 h0 = poly->h[0] + AEAD_LOW32(low), h1 = poly->h[1] + (low >> 32);
-	const __u64 h2 = poly->h[2] + AEAD_LOW32(high), h3 = poly->h[3] + (high >> 32) + (1ULL << 32);
-	const __u64 r0 = poly->r[0], r1 = poly->r[1], r2 = poly->r[2], r3 = poly->r[3];
-	const __u64 t1 = poly->t[1], t2 = poly->t[2], t3 = poly->t[3];
-	const __u64 x0 = h0 * r0 + h1 * t3 + h2 * t2 + h3 * t1;
-	const __u64 x1 = h0 * r1 + h1 * r0 + h2 * t3 + h3 * t2 + (x0 >> 32);
-	const __u64 x2 = h0 * r2 + h1 * r1 + h2 * r0 + h3 * t3 + (x1 >> 32);
-	const __u64 x3 = h0 * r3 + h1 * r2 + h2 * r1 + h3 * r0 + (x2 >> 32);
+	__u64 *h = work->poly.h;
 
-	poly->h[0] = AEAD_LOW32(x0) + (x3 >> 34) * 5;
-	poly->h[1] = AEAD_LOW32(x1);
-	poly->h[2] = AEAD_LOW32(x2);
-	poly->h[3] = x3 & ((1ULL << 34) - 1);
+	h[0] += AEAD_LOW32(low);
+	h[1] += low >> 32;
+	h[2] += AEAD_LOW32(high);
+	h[3] += (high >> 32) + (1ULL << 32);
+	aead_poly_multiply(work);
 }
 
 /* The tag: (h mod 2^130 - 5) + s mod 2^128 (section 2.5). No branch depends on a secret. */
