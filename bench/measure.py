@@ -19,6 +19,7 @@ from tools.netlab import Host, LabError, wait_for
 
 ECHO_PORT = 7007
 COUNT_PORT = 7008
+CONTROL_PORT = 7009
 IPERF_PORT = 5201
 PACKET = 64  # bytes of UDP payload of a round trip
 SMALLEST_FRAME = 60  # bytes of the shortest Ethernet frame (64) without its FCS
@@ -63,9 +64,11 @@ def connect(a: Host, b: Host, addresses: Addresses, tools: Tools) -> Pair:
     """Starts the servers. They listen on every address. Raises LabError."""
     b.start(["iperf3", "--server", "--port", str(IPERF_PORT)], name="iperf3")
     b.start([tools.echo, "serve", str(ECHO_PORT)], name="echo")
+    b.start([tools.echo, "serve-realtime", str(CONTROL_PORT)], name="echo-realtime")
     b.start([tools.frames, "count", str(COUNT_PORT)], name="frames")
     b.wait_listening(IPERF_PORT, "tcp")
     b.wait_listening(ECHO_PORT, "udp")
+    b.wait_listening(CONTROL_PORT, "udp")
     b.wait_listening(COUNT_PORT, "udp")
     return Pair(a, b, addresses, tools, _mtu(a, addresses.a))
 
@@ -127,7 +130,7 @@ def _control(pair: Pair, seconds: float, bulk_options: list[str]) -> Values:
             return pair.a.counters("eth0")["tx_bytes"] > began + BULK_STARTED
 
         wait_for(is_running, 30.0, "the stream beside the control loop")
-        target = [pair.addresses.b, str(ECHO_PORT), str(seconds), str(PACKET), str(CONTROL_PERIOD)]
+        target = [pair.addresses.b, str(CONTROL_PORT), str(seconds), str(PACKET), str(CONTROL_PERIOD)]
         before = pair.a.counters("eth0")["tx_bytes"]
         values = pair.run([str(pair.tools.control), *target], seconds)
         sent = pair.a.counters("eth0")["tx_bytes"] - before

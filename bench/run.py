@@ -33,7 +33,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure the overlay, raw and peers in one run.")
     parser.add_argument("--repetitions", type=int, default=5, metavar="N")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement but the control loops")
-    parser.add_argument("--control-seconds", type=float, default=6.0, help="of each 1 kHz control loop")
+    parser.add_argument("--control-seconds", type=float, default=5.0, help="of each 1 kHz control loop")
     parser.add_argument("--subjects", default="", help="comma-separated; default: all")
     parser.add_argument("--measurements", default="", help=f"default: all, {','.join(MEASUREMENTS)}")
     parser.add_argument("--engine", default="", help="raw and this data plane only: same as --subjects raw,ENGINE")

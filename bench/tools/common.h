@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,13 @@ static inline void sleep_until(int64_t instant)
 static inline void sleep_precisely(void)
 {
 	prctl(PR_SET_TIMERSLACK, 1);
+}
+
+/* As control loops run: woken before all ordinary processes. Returns 0 where this process may not. */
+static inline int run_realtime(void)
+{
+	struct sched_param priority = {.sched_priority = 10};
+	return sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
 }
 
 /* On every address of the host, IPv4 and IPv6. */

@@ -1,6 +1,7 @@
 /* UDP round trips, one at a time.
  *
- *   echo serve PORT                             answers every datagram with itself; for control.c too
+ *   echo serve PORT                             answers every datagram with itself
+ *   echo serve-realtime PORT                    the same for control.c
  *   echo measure ADDRESS PORT SECONDS BYTES     prints one JSON object; times in microseconds
  *
  * Both sides block in recv(): what an application does that has other work. A busy one would save the wake-ups of two
@@ -69,6 +70,10 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "serve"))
 		serve(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "serve-realtime")) {
+		run_realtime();
+		serve(argv[2]);
+	}
 	if (argc != 6 || strcmp(argv[1], "measure"))
 		die("usage: see the top of echo.c");
 	measure(argv[2], argv[3], atof(argv[4]), (size_t)atoi(argv[5]));

@@ -3,8 +3,9 @@
  *   frames count PORT                                 the receiver: counts, and says how many when asked
  *   frames search ADDRESS PORT BYTES SECONDS          prints one JSON object
  *
- * The search offers frames at a steady rate for SECONDS / TRIALS, asks the receiver how many came, and narrows down the
- * highest rate at which at most LOSS of them are missing. A rate is given up when it failed twice: a hiccup of the
+ * The search first sends as fast as it can: when that gets through, the sender is the limit, and its rate the result. Else
+ * it offers frames at a steady rate for SECONDS / TRIALS, asks the receiver how many came, and narrows down the highest
+ * rate at which at most LOSS of them are missing. A rate is given up when it failed twice: a hiccup of the
  * machine is no limit. It ends when the bounds are CLOSE or the time is over (twice that, while no
  * rate was good). BYTES: of UDP payload.
  *
@@ -24,6 +25,8 @@
 #define KEPT_UP 0.95       /* a sender that reached less of the rate is itself the limit */
 #define QUEUED 1.02        /* receiving takes as long as sending; a queue in between would make a high rate look good */
 #define SLACK (2 * MILLISECOND)
+#define NAP (100 * MICROSECOND)
+#define AWAKE (20 * MILLISECOND)
 #define SETTLE (50 * MILLISECOND)
 #define PATIENCE (1500 * MILLISECOND) /* for an answer of the receiver, behind everything that is still queued */
 #define FIRST_RATE 2000.0
@@ -46,6 +49,7 @@ struct trial {
 	int complete;    /* the sender kept up */
 };
 
+/* It looks every NAP while frames come: waking it for each would cost more than carrying the frame. */
 static void count(const char *port)
 {
 	static char data[BURST][LARGEST];
@@ -54,19 +58,22 @@ static void count(const char *port)
 	struct iovec parts[BURST];
 	struct message found, answer = {.kind = ANSWER};
 	int s = udp_server(port), room = 8 << 20;
-	int64_t first = 0;
+	int64_t first = 0, last = 0, time = 0;
 
 	/* Whether a frame got through is the question, not whether this process was scheduled at once. */
 	if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)))
 		die("receive buffer");
+	sleep_precisely();
 	for (;;) {
 		for (int i = 0; i < BURST; i++) {
 			parts[i] = (struct iovec){data[i], sizeof(data[i])};
 			messages[i].msg_hdr = (struct msghdr){
 				.msg_name = &senders[i], .msg_namelen = sizeof(senders[i]), .msg_iov = &parts[i], .msg_iovlen = 1};
 		}
-		int n = recvmmsg(s, messages, BURST, MSG_WAITFORONE, NULL);
-		int64_t time = now();
+		int n = recvmmsg(s, messages, BURST, time < last + AWAKE ? MSG_DONTWAIT : MSG_WAITFORONE, NULL);
+		time = now();
+		if (n > 0)
+			last = time;
 		for (int i = 0; i < n; i++) {
 			if (messages[i].msg_len < SMALLEST)
 				continue;
@@ -83,6 +90,8 @@ static void count(const char *port)
 					      messages[i].msg_hdr.msg_namelen);
 			}
 		}
+		if (n < BURST)
+			sleep_until(now() + NAP);
 	}
 }
 
@@ -154,44 +163,47 @@ static int passed(const struct trial *trial)
 
 static double rate_of(const struct trial *trial)
 {
-	return (double)trial->received / fmax(trial->elapsed, trial->duration);
+	return (double)trial->received / fmax(fmax(trial->elapsed, trial->duration), 1e-9);
+}
+
+static double loss_of(const struct trial *trial)
+{
+	return trial->sent ? 1 - (double)trial->received / (double)trial->sent : 0;
 }
 
 static void search(const char *address, const char *port, size_t size, double seconds)
 {
 	int s = udp_client(address, port), trials = 1;
-	double each = seconds / TRIALS, good = 0, bad = INFINITY, best = 0, loss = 0, limited = 0;
+	double each = seconds / TRIALS, good = 0, bad = INFINITY;
 	int64_t end = now() + (int64_t)(seconds * SECOND), last = end + (end - now());
 
 	if (size < SMALLEST || size > LARGEST)
 		die("BYTES");
 	sleep_precisely();
-	struct trial trial = offer(s, size, INFINITY, each);
-	double flood = rate_of(&trial);
-	double rate = fmax(flood, FIRST_RATE);
-	while (now() < (best > 0 ? end : last) && bad / fmax(good, 1) > CLOSE) {
+	struct trial flood = offer(s, size, INFINITY, each), trial, best = {0};
+	double rate = fmax(rate_of(&flood), FIRST_RATE);
+	if (passed(&flood)) {
+		best = flood; /* all that it can send gets through */
+		good = bad = rate;
+	}
+	while (now() < (good > 0 ? end : last) && bad / fmax(good, 1) > CLOSE) {
 		for (int attempt = 0; attempt < 2 && now() < last; attempt++, trials++) {
 			trial = offer(s, size, rate, each);
 			if (passed(&trial) && trial.complete)
 				break;
 		}
-		if (!passed(&trial)) {
-			bad = rate;
-		} else {
+		if (passed(&trial)) {
 			good = rate;
-			if (rate_of(&trial) > best) {
-				best = rate_of(&trial);
-				loss = 1 - (double)trial.received / (double)trial.sent;
-				limited = !trial.complete;
-			}
-			if (!trial.complete)
-				bad = fmin(bad, rate); /* more than this it cannot send */
+			if (rate_of(&trial) > rate_of(&best))
+				best = trial;
 		}
+		if (!passed(&trial) || !trial.complete)
+			bad = fmin(bad, rate);
 		rate = bad == INFINITY ? rate * 1.4 : good == 0 ? rate / 1.6 : sqrt(good * bad);
 	}
-	printf("{\"frames_per_s\": %.0f, \"loss\": %.5f, \"sender_limited\": %.0f, \"flood_received_per_s\": %.0f, "
+	printf("{\"frames_per_s\": %.0f, \"loss\": %.5f, \"flood_received_per_s\": %.0f, \"flood_loss\": %.5f, "
 	       "\"trials\": %d}\n",
-	       best, loss, limited, flood, trials);
+	       rate_of(&best), loss_of(&best), rate_of(&flood), loss_of(&flood), trials);
 }
 
 int main(int argc, char **argv)
