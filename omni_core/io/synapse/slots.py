@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,6 +30,7 @@ class SessionSlots:
         self._slots: dict[int, int] = {_ID.unpack(key)[0]: _SLOT.unpack(value)[0] for key, value in self._index.items()}
         used = set(self._slots.values())
         self._free = [slot for slot in reversed(range(abi.SESSIONS)) if slot not in used]
+        self._leaving: deque[int] = deque()  # slots that no packet finds any more
         self._wiper = ThreadPoolExecutor(1, thread_name_prefix="synapse-wipe")  # one: map objects are not shared
         self._wiper_maps = [BpfMap(syscalls.duplicate(held.fd)) for held in (self._keys, self._sessions, self._notes)]
 
@@ -70,7 +72,8 @@ class SessionSlots:
         """No packet finds it any more; wiped as soon as no program may still be using it, a few milliseconds later."""
         slot = self._slots.pop(receive_id)
         self._index.delete(_ID.pack(receive_id))
-        self._wiper.submit(self._wipe, slot)
+        self._leaving.append(slot)
+        self._wiper.submit(self._wipe)
 
     def remember(self, receive_id: int, note: bytes) -> None:
         value = abi.Note(length=len(note))
@@ -89,10 +92,15 @@ class SessionSlots:
         for held in self._wiper_maps:
             held.close()
 
-    def _wipe(self, slot: int) -> None:
-        """On the wiper's thread. A frame that is being sealed must not go on with half of a zeroed key."""
+    def _wipe(self) -> None:
+        """On the wiper's thread. A frame that is being sealed must not go on with half of a zeroed key. The wait is the
+        same for one slot and for many, so all that left until it began are wiped."""
+        slots = [self._leaving.popleft() for _ in range(len(self._leaving))]
+        if not slots:
+            return  # an earlier run took it along
         syscalls.grace()
-        at = _SLOT.pack(slot)
-        for held, nothing in zip(self._wiper_maps, (_NO_KEYS, _NO_SESSION, _NO_NOTE), strict=True):
-            held.update(at, nothing)
-        self._free.append(slot)
+        for slot in slots:
+            at = _SLOT.pack(slot)
+            for held, nothing in zip(self._wiper_maps, (_NO_KEYS, _NO_SESSION, _NO_NOTE), strict=True):
+                held.update(at, nothing)
+            self._free.append(slot)
