@@ -143,6 +143,7 @@ static __always_inline int aead_run(struct aead_work *work, const __u8 *key, __u
 	AEAD_OPAQUE(blocks);
 #pragma clang loop unroll(disable)
 	for (block = 0; block <= SYNAPSE_MAX_FRAME / AEAD_BLOCK + 1; block++) {
+		AEAD_OPAQUE(block); /* or the compiler makes one limit of two, and the verifier walks the loop for each */
 		if (block > blocks)
 			break;
 		work->start[12] = block;
