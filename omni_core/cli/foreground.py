@@ -17,6 +17,7 @@ PROGRESS = (
     "omni_core.cli",
     "omni_core.io.ganglion_driver",
     "omni_core.io.nucleus_driver",
+    "omni_core.io.synapse.attachments",
 )  # loggers whose info is shown
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from omni_core.config.values import (
     UNIX_PATH_MAX,
     StaticMac,
     StaticPeer,
+    XdpChoice,
     parse_cluster,
     parse_host_port,
     parse_interface_name,
@@ -23,6 +24,7 @@ from omni_core.config.values import (
     parse_static_mac,
     parse_static_peer,
     parse_vip4,
+    parse_xdp_mode,
 )
 from omni_core.errors import ConfigError
 from omni_core.types import Endpoint, PublicKey
@@ -114,9 +116,23 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "engine", "string", "auto",
-        "Data plane: auto (the fastest that this machine allows) or python.",
+        "Data plane: kernel (frames never leave it), python (frames pass through this process), or auto: kernel where "
+        "this machine allows it.",
         "use auto",
-        choices=("auto", "python"), required=True,
+        choices=("auto", "kernel", "python"), required=True,
+    ),
+    Field(
+        "xdp_mode", "string_array", ("auto",),
+        "Where the engine kernel hooks into underlay interfaces: driver, generic, or auto (driver, else generic). "
+        '"eth0=generic" is for one interface.',
+        'use "auto", "driver" or "generic", and "eth0=generic" for one interface',
+        parse=parse_xdp_mode,
+    ),
+    Field(
+        "bpf_dir", "string", "/sys/fs/bpf/omni",
+        "Directory for what the engine kernel leaves in the kernel, in a BPF file system. One is mounted if need be.",
+        "give a full path, such as /sys/fs/bpf/omni",
+        parse=parse_path, required=True, read_only=True,
     ),
     Field(
         "mesh_limit", "integer", constants.MESH_LIMIT,
@@ -192,7 +208,9 @@ class GanglionConfig:
     listen_address: tuple[str, ...]  # (): all, IPv4 and IPv6
     mtu: int  # 0: from the underlay
     bridge: str  # "": none
-    engine: str
+    engine: Literal["auto", "kernel", "python"]
+    xdp_mode: tuple[XdpChoice, ...]
+    bpf_dir: str
     mesh_limit: int
     fdb_ageing: float  # s
     fdb_max_per_peer: int
@@ -209,6 +227,11 @@ class GanglionConfig:
         if self.admit == "cluster":
             return None
         return frozenset(self.allowed_keys) | {peer.public_key for peer in self.static_peers}
+
+    @property
+    def xdp_modes(self) -> dict[str, str]:
+        """Interface -> auto, driver or generic; "" stands for all others."""
+        return {"": "auto"} | {choice.interface: choice.mode for choice in self.xdp_mode}
 
     @property
     def admin_socket(self) -> str:
@@ -280,6 +303,12 @@ def _check_admission(config: GanglionConfig) -> None:
 
 
 def _check_interfaces(config: GanglionConfig) -> None:
+    chosen = [choice.interface for choice in config.xdp_mode]
+    twice = next((interface for interface in chosen if chosen.count(interface) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            "xdp_mode", f"there are two modes for {twice or 'all interfaces'}", "keep one mode for each interface"
+        )
     if config.bridge == config.interface:
         raise ConfigError(
             "bridge",

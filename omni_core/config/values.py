@@ -14,6 +14,7 @@ from omni_core.types import Endpoint, Mac, PublicKey, is_group, is_host, is_name
 
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ of Linux, with its final zero, is 16
 UNIX_PATH_MAX = 107  # sun_path of Linux, with its final zero, is 108
+XDP_MODES = ("auto", "driver", "generic")
 VLAN_MAX = 4094  # IEEE 802.1Q; 4095 is reserved
 
 
@@ -30,6 +31,11 @@ class StaticMac(NamedTuple):
     mac: Mac
     vlan: int | None  # None: on every VLAN
     public_key: PublicKey | None
+
+
+class XdpChoice(NamedTuple):
+    interface: str  # "": all that are not named
+    mode: str
 
 
 class ClusterFile(NamedTuple):
@@ -112,6 +118,14 @@ def parse_interface_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", text) or text in (".", ".."):
         raise ValueError(f"{_shown(text)} is not a name for an interface (letters, digits, '.', '_' and '-')")
     return text
+
+
+def parse_xdp_mode(text: str) -> XdpChoice:
+    """``mode``, or ``interface=mode``."""
+    interface, equals, mode = text.rpartition("=")
+    if mode not in XDP_MODES:
+        raise ValueError(f"{_shown(mode)} is not one of {', '.join(XDP_MODES)}")
+    return XdpChoice(parse_interface_name(interface) if equals else "", mode)
 
 
 def parse_cluster(text: str) -> str:

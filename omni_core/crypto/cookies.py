@@ -30,7 +30,7 @@ _REMEMBERED = 4096
 
 def mac1(receiver_public: bytes, covered: bytes) -> bytes:
     """-> 16 bytes. ``receiver_public``: X25519 key of who shall read the message."""
-    return _mac(_mac1_key(receiver_public), covered)
+    return _mac(mac1_key(receiver_public), covered)
 
 
 class CookieChecker:
@@ -38,7 +38,7 @@ class CookieChecker:
 
     def __init__(self, public: bytes, random: RandomBytes) -> None:
         """``public``: our own X25519 key, 32 bytes."""
-        self._mac1_key = _mac1_key(public)
+        self._mac1_key = mac1_key(public)
         self._cookie_key = _cookie_key(public)
         self._random = random
         self._secrets: list[tuple[float, bytes]] = []  # (made at, secret), newest first, at most two
@@ -78,7 +78,7 @@ class CookieJar:
 
     def __init__(self, remote_public: bytes) -> None:
         """``remote_public``: the remote's X25519 key, 32 bytes."""
-        self._mac1_key = _mac1_key(remote_public)
+        self._mac1_key = mac1_key(remote_public)
         self._cookie_key = _cookie_key(remote_public)
         self._sent_mac1: bytes | None = None
         self._cookie: tuple[float, bytes] | None = None  # (received at, cookie)
@@ -123,7 +123,7 @@ def _cookie(secret: bytes, source: Endpoint) -> bytes:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _mac1_key(public: bytes) -> bytes:
+def mac1_key(public: bytes) -> bytes:
     return hashlib.blake2s(b"omni mac1" + public).digest()
 
 

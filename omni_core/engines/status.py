@@ -36,6 +36,13 @@ class PeerStatus:
 
 
 @dataclass(frozen=True)
+class UnderlayStatus:
+    interface: str
+    xdp_mode: str  # "driver", "generic", or "none": its packets come by the socket
+    reason: str  # why not the mode that was asked for; "" when it is
+
+
+@dataclass(frozen=True)
 class GanglionStatus:
     state: str  # "stopped" or "running"
     engine: str
@@ -59,6 +66,9 @@ class GanglionStatus:
     rx_bytes: int
     peers: list[PeerStatus]
     drops: dict[str, int]  # drop reason in lower case -> count
+    engine_reason: str = ""  # why not the engine in the kernel; "" when it is, or nobody asked for it
+    underlay: list[UnderlayStatus] = field(default_factory=list)  # with the engine kernel
+    ways: dict[str, int] = field(default_factory=dict)  # with the engine kernel: what its programs did, and how often
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -13,20 +13,21 @@ from typing import Any
 
 from omni_core.config.ganglion import GanglionConfig
 from omni_core.constants import VIP6_PREFIX_LENGTH
-from omni_core.dataplane.userspace import UserspaceDataPlane
 from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PeerDown, PeerUp, PingResult, Warned
 from omni_core.engines.status import GanglionStatus
-from omni_core.errors import ConfigError, LocalMisuse, RegistrationRefused, SystemRefused
+from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRefused, SystemRefused
 from omni_core.io import overlay
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic
+from omni_core.io.engine_choice import may_adopt, open_port
 from omni_core.io.journal import InterfaceLock, Journal
 from omni_core.io.lifecycle import Driver
+from omni_core.io.local_port import LocalPort, PortRequest
 from omni_core.io.membership import Membership, load_membership, make_settings
-from omni_core.io.netlink import AnyInterface, Netlink
+from omni_core.io.netlink import AnyInterface, Changes, Netlink
 from omni_core.io.pump import GanglionPump
-from omni_core.io.tap import Tap
+from omni_core.io.synapse.kernel_port import what_runs
 from omni_core.io.tasks import end_tasks, in_thread, wait_until
 from omni_core.io.udp import UdpPort
 from omni_core.io.underlay import (
@@ -34,9 +35,11 @@ from omni_core.io.underlay import (
     RESOLVE_RETRY,
     ChangeWatch,
     Names,
-    local_endpoints,
+    Underlay,
+    look_around,
     overlay_mtu,
 )
+from omni_core.io.undo import undo
 from omni_core.types import Endpoint, Mac, Vip, parse_mac
 
 logger = logging.getLogger(__name__)
@@ -61,9 +64,9 @@ class GanglionDriver(Driver):
         self._clock: UnixClock | None = None
         self._names = Names()
         self._udp: UdpPort | None = None
-        self._tap: Tap | None = None
-        self._mtu = 0
-        self._local: list[Endpoint] = []
+        self._port: LocalPort | None = None
+        self._engine_reason = ""  # why not the one in the kernel
+        self._underlay: Underlay | None = None
         self._admin: AdminServer | None = None
         self._engine: GanglionEngine | None = None
         self._pump: GanglionPump | None = None
@@ -92,7 +95,14 @@ class GanglionDriver(Driver):
         for counters in (self._udp and self._udp.drops, self._pump and self._pump.drops):
             if counters:
                 drops.update({reason.name.lower(): n for reason, n in counters.as_dict().items()})
-        return replace(status, drops=dict(drops))
+        assert self._port is not None
+        return replace(
+            status,
+            drops=dict(drops),
+            engine_reason=self._engine_reason,
+            underlay=self._port.underlay_status(),
+            ways=self._port.ways(),
+        )
 
     async def ping(self, address: Vip | Mac, timeout: float = PING_TIMEOUT) -> PingResult:
         """Round trip inside the session with the peer that has the address. Raises LocalMisuse while unconfigured."""
@@ -131,10 +141,11 @@ class GanglionDriver(Driver):
         self._membership = await in_thread(lambda: load_membership(config))
         self._clock = await in_thread(lambda: UnixClock(f"{config.key_file}.clock", monotonic()))
         await in_thread(self._undo_leftovers)
-        self._udp = UdpPort.open(config.listen_port, config.listen_address)
+        self._udp = await in_thread(self._open_udp)
         places = [*self._membership.nucleus, *(peer.endpoint for peer in config.static_peers)]
         await self._names.look_up(places)
-        await in_thread(lambda: self._make_interface(places))
+        self._port = await in_thread(lambda: self._open_port(places))
+        self._port.follow(await in_thread(self._look_around))
         self._admin = AdminServer(
             config.admin_socket,
             {"status": self._on_status, "ping": self._on_ping, "wait": self._on_wait, "stop": self._on_stop},
@@ -143,12 +154,12 @@ class GanglionDriver(Driver):
         self._engine = self._make_engine(self._membership, self._clock)
 
     async def _activate(self) -> None:
-        assert self._engine is not None and self._udp is not None and self._tap is not None
+        assert self._engine is not None and self._udp is not None and self._port is not None
         try:
-            self._watch = ChangeWatch(lambda seen: self._underlay_changed.set())
+            self._watch = ChangeWatch(self._on_change)
         except OSError as error:
             raise SystemRefused("network", f"no netlink socket ({error.strerror})", "see ulimit -n") from None
-        self._pump = GanglionPump(self._engine, self._udp, self._tap, self._handle_event, self._fail)
+        self._pump = self._port.make_pump(self._engine, self._udp, self._handle_event, self._fail)
         self._engine.start(monotonic())
         self._pump.start()
         self._follower = asyncio.create_task(self._follow_underlay(), name=f"{self.interface} underlay")
@@ -161,7 +172,10 @@ class GanglionDriver(Driver):
             self._watch.close()
             self._watch = None
         if self._pump is not None and self._engine is not None:
-            self._engine.stop(monotonic())
+            if self._keeps_running:
+                self._engine.detach(monotonic())
+            else:
+                self._engine.stop(monotonic())
             self._pump.flush()
             await self._pump.drain(GOODBYE_TIME)
             self._pump.stop()
@@ -172,16 +186,17 @@ class GanglionDriver(Driver):
         if self._admin is not None:
             await self._admin.close()
             self._admin = None
-        if self._engine is not None:
-            self._engine.plane.close()
-            self._engine = None
-        if self._tap is not None:
-            self._tap.close()
-            self._tap = None
+        self._engine = None
+        keep = self._keeps_running
+        if self._port is not None:
+            port, self._port = self._port, None
+            await in_thread(lambda: port.close(keep))
         if self._udp is not None:
             self._udp.close()
             self._udp = None
-        if self._journal.steps:
+        if keep:
+            logger.info("%s goes on without this process; the next one takes it over", self.interface)
+        elif self._journal.steps:
             await in_thread(self._undo)
         if self._clock is not None:
             await in_thread(self._clock.close)
@@ -193,16 +208,32 @@ class GanglionDriver(Driver):
             self._lock.close()
             self._lock = None
 
+    @property
+    def _keeps_running(self) -> bool:
+        return self._leaving and self._port is not None and self._port.outlives
+
     def _undo_leftovers(self) -> None:
-        if self._journal.load():
+        """All, or what is left to ``open_port`` to adopt."""
+        if self._journal.load() and not may_adopt(self.config.engine, self._journal):
             logger.warning("undoing what an earlier Ganglion left of %s", self.interface)
             self._undo()
 
     def _undo(self) -> None:
         with Netlink() as netlink:
-            overlay.undo(self._journal, netlink)
+            undo(self._journal, netlink)
 
-    def _make_interface(self, places: list[Endpoint]) -> None:
+    def _open_udp(self) -> UdpPort:
+        """What runs in the kernel has a port already; with ``listen_port`` 0 it is taken again."""
+        config, left = self.config, what_runs(self._journal)
+        if left is not None and config.listen_port == 0:
+            try:
+                return UdpPort.open(left.port, config.listen_address)
+            except OmniError as error:
+                logger.warning("what runs in the kernel is made anew: %s", error)
+                self._undo()
+        return UdpPort.open(config.listen_port, config.listen_address)
+
+    def _open_port(self, places: list[Endpoint]) -> LocalPort:
         config, membership = self.config, self._membership
         assert membership is not None and self._udp is not None
         addresses: list[AnyInterface] = [
@@ -212,24 +243,28 @@ class GanglionDriver(Driver):
             addresses.insert(0, config.vip4)
         with Netlink() as netlink:
             known = [address for place in places for address in self._names.addresses(place)]
-            self._mtu = config.mtu or overlay_mtu(known, netlink)
             plan = overlay.OverlayPlan(
                 name=config.interface,
                 mac=membership.identity.mac,
-                mtu=self._mtu,
+                mtu=config.mtu or overlay_mtu(known, netlink),
                 addresses=tuple(addresses),
                 bridge=config.bridge,
                 mtu_fixed=bool(config.mtu),
             )
-            self._tap = overlay.create(plan, self._journal, netlink)
-        self._local = self._enumerate()
+            request = PortRequest(config, membership.identity, plan, self._udp, self._journal)
+            opened = open_port(request, netlink)
+        self._engine_reason = opened.reason
+        if opened.reason:
+            logger.warning("engine python: %s", opened.reason)
+        if opened.adopted:
+            logger.info("%s: taking over the engine that runs in the kernel", config.interface)
+        return opened.port
 
     def _make_engine(self, membership: Membership, clock: UnixClock) -> GanglionEngine:
-        plane = UserspaceDataPlane(
-            membership.identity.mac, ageing=self.config.fdb_ageing, max_per_peer=self.config.fdb_max_per_peer
-        )
-        settings = make_settings(self.config, membership, self._names, self._mtu, self._local)
-        return GanglionEngine(settings, membership.identity, plane, random=os.urandom, unix_ns=clock)
+        assert self._port is not None and self._underlay is not None
+        mtu, local = self._port.mtu, self._underlay.endpoints
+        settings = make_settings(self.config, membership, self._names, mtu, local)
+        return GanglionEngine(settings, membership.identity, self._port.plane, random=os.urandom, unix_ns=clock)
 
     # --- running ------------------------------------------------------------------------------------------------
 
@@ -261,6 +296,12 @@ class GanglionDriver(Driver):
         if self._on_event is not None:
             self._on_event(event)
 
+    def _on_change(self, seen: Changes) -> None:
+        if Changes.LINKS in seen:
+            self._underlay_changed.set()
+        elif self._port is not None and self._underlay is not None:
+            self._port.follow(self._underlay)
+
     async def _follow_underlay(self) -> None:
         """Keep the engine told of our addresses and those of the names; look again after a change, or now and then."""
         while True:
@@ -276,9 +317,10 @@ class GanglionDriver(Driver):
     async def _tell_engine(self) -> None:
         """Addresses first: they are here at once, while a name may take its time."""
         engine, membership = self._require_engine(), self._membership
-        assert membership is not None
-        self._local = await in_thread(self._enumerate)
-        engine.set_local_endpoints(self._local, monotonic())
+        assert membership is not None and self._port is not None
+        underlay = await in_thread(self._look_around)
+        self._port.follow(underlay)
+        engine.set_local_endpoints(underlay.endpoints, monotonic())
         self._flush()
         await self._names.look_up(self._named())
         nucleus = [address for endpoint in membership.nucleus for address in self._names.addresses(endpoint)]
@@ -298,11 +340,14 @@ class GanglionDriver(Driver):
         assert self._membership is not None
         return [*self._membership.nucleus, *(peer.endpoint for peer in self.config.static_peers)]
 
-    def _enumerate(self) -> list[Endpoint]:
-        assert self._udp is not None
+    def _look_around(self) -> Underlay:
+        assert self._udp is not None and self._port is not None
         with Netlink() as netlink:
             inside = overlay.overlay_indices(self.interface, netlink)
-            return local_endpoints(self._udp.port, inside, self._udp.families, netlink, self.config.listen_address)
+            seen = look_around(self._udp.port, inside, self._udp.families, netlink, self.config.listen_address)
+            self._port.look_around(seen, netlink)
+        self._underlay = seen
+        return seen
 
     # --- admin socket ---------------------------------------------------------------------------------------------
 
@@ -327,7 +372,12 @@ class GanglionDriver(Driver):
         return {"peers": up, "reached": up >= count}
 
     async def _on_stop(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.request_stop()
+        keep = request.get("keep", False)
+        if keep and (self._port is None or not self._port.outlives):
+            raise ConfigError(
+                "keep", "the engine python ends with its process", "stop without it, or use engine kernel"
+            )
+        self.request_stop(keep=bool(keep))
         return {"pid": os.getpid()}
 
 

@@ -26,7 +26,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class MadeLink:
-    """A TAP or a bridge of ours. Its MAC tells it from somebody else's device of that name: it hashes our key."""
+    """A TAP, a veth or a bridge of ours. Its MAC, which hashes our key, or its alias tells it from another's device."""
 
     name: str
     mac: str
@@ -74,9 +74,48 @@ class MovedRoute:
     priority: int | None
 
 
-Step: TypeAlias = "MadeLink | MadePort | AddedAddress | MovedAddress | MovedRoute"
+@dataclass(frozen=True)
+class PinnedPrograms:
+    """BPF programs and maps in a directory of a bpffs, which may have been mounted for it."""
+
+    directory: str
+
+
+@dataclass(frozen=True)
+class AttachedPrograms:
+    """BPF programs that may be on any interface as XDP programs. The kernel's ids of a boot are not used twice."""
+
+    ids: list[int]
+
+
+@dataclass(frozen=True)
+class SynapseRuns:
+    """Everything that the engine in the kernel needs is in place; what the next process must agree with to adopt it."""
+
+    build: str  # hash of the programs
+    public_key: str
+    port: int  # UDP
+    bridge: str
+    addresses: list[str]
+    mtu: int  # of the overlay interface
+    xdp_mode: list[str]
+
+
+Step: TypeAlias = (
+    "MadeLink | MadePort | AddedAddress | MovedAddress | MovedRoute | PinnedPrograms | AttachedPrograms | SynapseRuns"
+)
 _KINDS: dict[str, type[Step]] = {
-    kind.__name__: kind for kind in (MadeLink, MadePort, AddedAddress, MovedAddress, MovedRoute)
+    kind.__name__: kind
+    for kind in (
+        MadeLink,
+        MadePort,
+        AddedAddress,
+        MovedAddress,
+        MovedRoute,
+        PinnedPrograms,
+        AttachedPrograms,
+        SynapseRuns,
+    )
 }
 
 

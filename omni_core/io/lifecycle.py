@@ -4,7 +4,8 @@
          ^------- cleanup ---------+ ^---- deactivate ----+
          ^------------------- cleanup --------------------+
 
-``activate`` configures first where that is missing; ``cleanup`` deactivates first. A step that fails is undone whole
+``activate`` configures first where that is missing; ``cleanup`` deactivates first. ``leave`` is a ``cleanup`` that lets
+go on what can go on without this process, for a later one to take over. A step that fails is undone whole
 and raises ConfigError or SystemRefused. Verbs of one driver never overlap.
 """
 
@@ -34,6 +35,8 @@ class Driver:
         self.fault: OmniError | None = None  # what ended it, if nobody asked it to stop
         self._verb = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._keep = False  # ``run`` ends with ``leave``
+        self._leaving = False  # the steps under way are those of ``leave``
 
     async def configure(self) -> None:
         """Files read, sockets bound, interfaces made. Raises ConfigError or SystemRefused with nothing left behind."""
@@ -65,9 +68,19 @@ class Driver:
                 self.state = State.UNCONFIGURED
                 await self._cleanup()
             self._stopping.clear()
+            self._keep = False
 
-    def request_stop(self) -> None:
-        """Let ``run`` end."""
+    async def leave(self) -> None:
+        """What can go on without this process does, the rest is removed."""
+        self._leaving = True
+        try:
+            await self.cleanup()
+        finally:
+            self._leaving = False
+
+    def request_stop(self, keep: bool = False) -> None:
+        """Let ``run`` end; ``keep``: with ``leave``."""
+        self._keep = keep
         self._stopping.set()
 
     @property
@@ -83,7 +96,7 @@ class Driver:
                 on_active()
             await self._stopping.wait()
         finally:
-            await self.cleanup()
+            await (self.leave() if self._keep else self.cleanup())
         if self.fault is not None:
             raise self.fault
 
@@ -91,6 +104,7 @@ class Driver:
         """Something was taken away under the running driver."""
         logger.error("%s", fault)
         self.fault = fault
+        self._keep = False
         self._stopping.set()
 
     async def _to_inactive(self) -> None:

@@ -1,10 +1,11 @@
-"""The overlay interface on this machine: made, given its addresses, bridged if wanted, and all of it undone.
+"""The overlay interface on this machine: made, given its addresses, bridged if wanted.
 
-    no bridge            VIPs on omni0 (TAP)
+    no bridge            VIPs on omni0
     bridge: br0          omni0 becomes a port of the existing bridge br0, VIPs go on br0
     bridge: eth1         a bridge br-omni0 of our own with ports omni0 and eth1; VIPs and what eth1 had go on br-omni0
 
-Blocking (netlink): call from a worker thread. Every step is in the journal before it is made, so that ``undo`` puts
+omni0 is what the port maker makes: a TAP (``tap_port``), or a veth for the engine in the kernel (synapse/devices.py).
+Blocking (netlink): call from a worker thread. Every step is in the journal before it is made, so that undo.py puts
 things back after an orderly end and after a kill alike.
 """
 
@@ -13,21 +14,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from omni_core.config.values import INTERFACE_NAME_MAX
-from omni_core.errors import ConfigError, OmniError, SystemRefused
-from omni_core.io.journal import (
-    AddedAddress,
-    Journal,
-    MadeLink,
-    MadePort,
-    MovedAddress,
-    MovedRoute,
-    Step,
-)
-from omni_core.io.netlink import AnyInterface, Link, Netlink, Route, SetAddress
+from omni_core.errors import ConfigError, SystemRefused
+from omni_core.io.journal import AddedAddress, Journal, MadeLink, MadePort, MovedAddress, MovedRoute
+from omni_core.io.netlink import AnyInterface, Link, Netlink
 from omni_core.io.tap import Tap
 from omni_core.types import Mac, format_mac
 
@@ -51,53 +45,62 @@ class OverlayPlan:
     mtu_fixed: bool = False
 
 
-def create(plan: OverlayPlan, journal: Journal, netlink: Netlink) -> Tap:
+class Port(Protocol):
+    """The device ``plan.name`` and whoever holds its other side."""
+
+    def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Port)
+PortMaker: TypeAlias = "Callable[[PortPlan, Journal, Netlink], P]"
+
+
+class PortPlan(NamedTuple):
+    """``mac``, ``mtu`` and ``alias`` are set by ``create`` where the maker has not done it already."""
+
+    name: str
+    mac: Mac
+    mtu: int
+    alias: str
+
+
+def tap_port(plan: PortPlan, journal: Journal, netlink: Netlink) -> Tap:
+    """A port maker. The device lives as long as the Tap."""
+    tap = Tap.open(plan.name)
+    tap.set_mtu(plan.mtu)
+    return tap
+
+
+def create(plan: OverlayPlan, journal: Journal, netlink: Netlink, make_port: PortMaker[P]) -> P:
     """Make it all. Raises ConfigError or SystemRefused; then the caller undoes the journal's steps."""
     bridged = _bridge_target(plan, netlink)
     if netlink.find(plan.name) is not None:
         raise ConfigError(
             "interface", f"{plan.name} exists already", f"choose another name, or remove it (ip link del {plan.name})"
         )
-    # In a bridge the TAP's own MAC is never used: it gets a high one, so that no bridge takes the lowest of its ports'.
+    # In a bridge omni0's own MAC is never used: it gets a high one, so that no bridge takes the lowest of its ports'.
     mac = plan.mac if bridged is None else bytes([_PORT_MAC_BYTE]) + plan.mac[1:]
+    # Stations behind a bridge know its MTU only: what is too long for the underlay is fragmented there.
+    mtu = plan.mtu if bridged is None or plan.mtu_fixed else max(plan.mtu, bridged.mtu)
+    alias = alias_of(journal)
     journal.add(MadeLink(plan.name, format_mac(mac)))
-    tap = Tap.open(plan.name)
+    port = make_port(PortPlan(plan.name, mac, mtu, alias), journal, netlink)
     try:
         link = _must_find(plan.name, netlink)
-        netlink.change(link, alias=_alias(journal))
+        netlink.change(link, alias=alias)
+        quiet_ipv6(plan.name, port=bridged is not None)
+        netlink.change(link, mac=mac, mtu=mtu)
+        netlink.change(link, up=True)
         if bridged is None:
-            _quiet_ipv6(plan.name, port=False)
-            tap.set_mtu(plan.mtu)
-            netlink.change(link, mac=mac, mtu=plan.mtu)
-            netlink.change(link, up=True)
             _add_vips(plan, link, netlink)
+        elif bridged.kind == "bridge":
+            _join_bridge(plan, link, bridged, journal, netlink)
         else:
-            # Stations behind the bridge know its MTU only: what is too long for the underlay is fragmented there.
-            mtu = plan.mtu if plan.mtu_fixed else max(plan.mtu, bridged.mtu)
-            tap.set_mtu(mtu)
-            _quiet_ipv6(plan.name, port=True)
-            netlink.change(link, mac=mac, mtu=mtu)
-            netlink.change(link, up=True)
-            if bridged.kind == "bridge":
-                _join_bridge(plan, link, bridged, journal, netlink)
-            else:
-                _make_bridge(plan, link, bridged, journal, netlink)
+            _make_bridge(plan, link, bridged, journal, netlink)
     except BaseException:
-        tap.close()
+        port.close()
         raise
-    return tap
-
-
-def undo(journal: Journal, netlink: Netlink) -> None:
-    """Reverse the journal's steps, last first. What is gone already is no error; what is refused is logged and kept."""
-    refused: list[Step] = []
-    for step in reversed(journal.steps):
-        try:
-            _undo_step(step, netlink)
-        except OmniError as error:
-            logger.warning("could not undo %s: %s", step, error)
-            refused.insert(0, step)
-    journal.replace(refused)
+    return port
 
 
 def overlay_indices(name: str, netlink: Netlink) -> frozenset[int]:
@@ -136,7 +139,7 @@ def _bridge_target(plan: OverlayPlan, netlink: Netlink) -> Link | None:
     return target
 
 
-def _alias(journal: Journal) -> str:
+def alias_of(journal: Journal) -> str:
     """Tells people, and `omni doctor`, whose it is."""
     return f"omni_ros2 {journal.path}"
 
@@ -182,8 +185,8 @@ def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, ne
         MadeLink(name, format_mac(plan.mac)),
     )
     bridge = netlink.add_bridge(name, plan.mac)
-    netlink.change(bridge, alias=_alias(journal))
-    _quiet_ipv6(name, port=False)
+    netlink.change(bridge, alias=alias_of(journal))
+    quiet_ipv6(name, port=False)
     netlink.change(link, master=bridge.index)
     netlink.change(bridge, mtu=plan.mtu)  # the robot's own traffic fits the underlay unfragmented
     netlink.change(bridge, up=True)
@@ -200,38 +203,7 @@ def _make_bridge(plan: OverlayPlan, link: Link, port: Link, journal: Journal, ne
         netlink.add_route(bridge, route)
 
 
-def _undo_step(step: Step, netlink: Netlink) -> None:
-    if isinstance(step, MadeLink):
-        link = netlink.find(step.name)
-        if link is not None and format_mac(link.mac) == step.mac:
-            netlink.delete(link)
-    elif isinstance(step, MadePort):
-        port, bridge = netlink.find(step.name), netlink.find(step.bridge)
-        if port is not None and bridge is not None and port.master == bridge.index:
-            netlink.change(port, master=0)
-        if port is not None and not step.was_up:
-            netlink.change(port, up=False)
-    elif isinstance(step, AddedAddress):
-        device = netlink.find(step.device)
-        if device is not None:
-            netlink.delete_address(device, ipaddress.ip_interface(step.address))
-    elif isinstance(step, MovedAddress):
-        port = netlink.find(step.port)
-        if port is not None:
-            netlink.put_address(port, SetAddress(**_without_port(step)))
-    else:
-        port = netlink.find(step.port)
-        if port is not None:
-            netlink.add_route(port, Route(**_without_port(step)))
-
-
-def _without_port(step: MovedAddress | MovedRoute) -> dict[str, Any]:
-    fields = asdict(step)
-    del fields["port"]
-    return fields
-
-
-def _quiet_ipv6(name: str, *, port: bool) -> None:
+def quiet_ipv6(name: str, *, port: bool) -> None:
     """Link-local addresses usable at once; no routes from router advertisements, which would come through the overlay.
 
     A port of a bridge needs no IPv6 of its own. A kernel without IPv6 has no such files, a container may forbid them.

@@ -3,7 +3,7 @@
     kernel stack / bridge  <-- write --  omni0 (TAP)  -- read -->  engine
 
 IFF_NO_PI: a frame is a frame, nothing before it. The device lives as long as the file descriptor, so a killed process
-leaves none behind.
+leaves none behind; unless ``persist`` was called, then until somebody deletes it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ DEVICE = "/dev/net/tun"
 
 # linux/if_tun.h
 _TUNSETIFF = 0x400454CA
+_TUNSETPERSIST = 0x400454CB
 _IFF_TAP = 0x0002
 _IFF_NO_PI = 0x1000
 _IFF_TUN_EXCL = 0x8000  # never join a device that somebody else made
@@ -44,6 +45,15 @@ class Tap:
     @classmethod
     def open(cls, name: str) -> Tap:
         """Create the device ``name``. Raises ConfigError("interface") or SystemRefused; nothing is left behind."""
+        return cls._open(name, _IFF_TUN_EXCL)
+
+    @classmethod
+    def join(cls, name: str) -> Tap:
+        """Open a persistent device that nobody has open. Raises as ``open``; makes it where there is none."""
+        return cls._open(name, 0)
+
+    @classmethod
+    def _open(cls, name: str, flags: int) -> Tap:
         try:
             parse_interface_name(name)
         except ValueError as problem:
@@ -53,18 +63,28 @@ class Tap:
         except OSError as error:
             raise _device_refused(error) from None
         try:
-            fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode("ascii"), _IFF_TAP | _IFF_NO_PI | _IFF_TUN_EXCL))
+            fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode("ascii"), _IFF_TAP | _IFF_NO_PI | flags))
         except OSError as error:
             os.close(fd)
             raise _interface_refused(name, error) from None
         return cls(name, fd)
 
+    def persist(self) -> None:
+        """Let the device outlive this object and the process. Raises SystemRefused."""
+        try:
+            fcntl.ioctl(self._fd, _TUNSETPERSIST, 1)
+        except OSError as error:
+            raise SystemRefused(self.name, f"it cannot be made to stay ({error.strerror})", "see dmesg") from None
+
     def fileno(self) -> int:
         return self._fd
 
-    def set_mtu(self, mtu: int) -> None:
-        """Size of the read buffer. One byte more than the longest frame, so that a longer one shows as too long."""
-        self._read_size = mtu + ETHERNET_HEADER + _VLAN_TAGS + 1
+    def set_mtu(self, mtu: int, room: int = 0) -> None:
+        """Size of the read buffer. One byte more than the longest frame, so that a longer one shows as too long.
+
+        ``room``: bytes that come on top of a frame.
+        """
+        self._read_size = mtu + ETHERNET_HEADER + _VLAN_TAGS + room + 1
 
     def read_batch(self, limit: int) -> list[bytes]:
         """Up to ``limit`` frames that wait. Raises OSError when the device was deleted under us."""
@@ -90,7 +110,7 @@ class Tap:
         return taken
 
     def close(self) -> None:
-        """Idempotent. The kernel removes the device."""
+        """Idempotent. The kernel removes the device, unless it persists."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from omni_core.config.ganglion import IPV4_COST, IPV6_COST, MIN_MTU
 from omni_core.io.netlink import NO_CHANGES, Changes, ChangeSocket, Netlink
@@ -37,28 +38,42 @@ def overlay_mtu(endpoints: Sequence[Endpoint], netlink: Netlink) -> int:
     return max(MIN_MTU, min(up, default=FALLBACK_MTU) - cost)
 
 
-def local_endpoints(
+@dataclass(frozen=True)
+class Underlay:
+    """``endpoints``: where a peer on the same network could reach us, IPv4 first. ``links``: indices of the interfaces
+    that have them. ``hosts``: every address of this machine that our sockets listen on."""
+
+    endpoints: tuple[Endpoint, ...]
+    links: frozenset[int]
+    hosts: frozenset[str]
+
+
+def look_around(
     port: int, overlay: Iterable[int], families: Iterable[int], netlink: Netlink, listen: Sequence[str] = ()
-) -> list[Endpoint]:
-    """Where a peer on the same network could reach us: usable addresses of running interfaces, IPv4 first.
+) -> Underlay:
+    """Usable addresses of running interfaces make endpoints.
 
     Without loopback, link-local, and interfaces of the overlay (their indices in ``overlay``): the tunnel must not run
     through itself. ``listen``: the addresses that the sockets are bound to; empty: all.
     """
     excluded = set(overlay)
     links = {link.index: link for link in netlink.links()}
-    found: dict[Endpoint, None] = {}
+    endpoints: dict[Endpoint, None] = {}
+    carriers, hosts = set(), set()
     for address in netlink.addresses():
         link = links.get(address.index)
         ip = address.interface.ip
         family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
-        if link is None or link.loopback or not link.running or address.index in excluded or family not in families:
+        if link is None or address.index in excluded or family not in families or (listen and str(ip) not in listen):
             continue
-        if not address.usable or ip.is_link_local or ip.is_loopback or ip.is_unspecified:
+        hosts.add(str(ip))
+        if link.loopback or not link.running or not address.usable:
             continue
-        if not listen or str(ip) in listen:
-            found[Endpoint(str(ip), port)] = None
-    return sorted(found, key=lambda endpoint: (endpoint.is_ipv6, endpoint.host))
+        if not (ip.is_link_local or ip.is_loopback or ip.is_unspecified):
+            endpoints[Endpoint(str(ip), port)] = None
+            carriers.add(link.index)
+    ordered = sorted(endpoints, key=lambda endpoint: (endpoint.is_ipv6, endpoint.host))
+    return Underlay(tuple(ordered), frozenset(carriers), frozenset(hosts))
 
 
 class Names:

@@ -66,6 +66,7 @@ def settings(tmp_path, run_dir):
         "cluster": "fleet",
         "static_peers": [f"{key_text(stranger.public_key)}@192.0.2.99:51820"],
         "vip4": "10.77.0.1/24",
+        "engine": "python",
         "run_dir": str(run_dir),
     }
 

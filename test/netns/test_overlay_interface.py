@@ -21,6 +21,7 @@ from omni_core.io.journal import Journal, MadeLink
 from omni_core.io.netlink import Netlink
 from omni_core.io.overlay import OverlayPlan
 from omni_core.io.tap import Tap
+from omni_core.io.undo import undo as undo_journal
 from tools.netlab import wait_for
 
 pytestmark = pytest.mark.netns
@@ -74,12 +75,12 @@ def plan(**changes) -> OverlayPlan:
 
 def create(journal: Journal, **changes) -> Tap:
     with Netlink() as netlink:
-        return overlay.create(plan(**changes), journal, netlink)
+        return overlay.create(plan(**changes), journal, netlink, overlay.tap_port)
 
 
 def undo(journal: Journal) -> None:
     with Netlink() as netlink:
-        overlay.undo(journal, netlink)
+        undo_journal(journal, netlink)
 
 
 def test_made_and_gone(journal):
@@ -171,7 +172,6 @@ import sys
 from omni_core.errors import SystemRefused
 from omni_core.io.netlink import Netlink
 from omni_core.io.tap import Tap
-from tools.netlab import wait_for
 def refused(action):
     try:
         action()

@@ -17,7 +17,7 @@ from omni_core.io import overlay
 from omni_core.io.journal import Journal
 from omni_core.io.netlink import NO_CHANGES, Changes, Netlink
 from omni_core.io.overlay import OverlayPlan
-from omni_core.io.underlay import ChangeWatch, local_endpoints, overlay_mtu
+from omni_core.io.underlay import ChangeWatch, look_around, overlay_mtu
 from omni_core.types import Endpoint
 from tools.netlab import wait_for
 
@@ -90,7 +90,7 @@ def test_without_any_interface():
 
 def endpoints(families=BOTH, listen=(), inside=()) -> list[str]:
     with Netlink() as netlink:
-        return [str(endpoint) for endpoint in local_endpoints(7, inside, families, netlink, listen)]
+        return [str(endpoint) for endpoint in look_around(7, inside, families, netlink, listen).endpoints]
 
 
 def test_only_what_a_peer_can_reach_is_a_candidate():
@@ -105,7 +105,7 @@ def test_the_overlay_is_no_candidate(tmp_path, bridge):
     vips = (ipaddress.IPv4Interface("10.77.0.1/24"), ipaddress.IPv6Interface("fd6f:6d6e::1/32"))
     plan = OverlayPlan("omni0", b"\x02\0\0\0\0\x01", 1400, vips, bridge)
     with Netlink() as netlink:
-        device = overlay.create(plan, Journal(str(tmp_path / "omni0.json")), netlink)
+        device = overlay.create(plan, Journal(str(tmp_path / "omni0.json")), netlink, overlay.tap_port)
         inside = overlay.overlay_indices("omni0", netlink)
         assert overlay.overlay_indices("omni9", netlink) == frozenset()
     wait_for(lambda: ip("link show omni0").count("LOWER_UP"), 5, "omni0")

@@ -36,6 +36,7 @@ class Link:
     running: bool  # has a carrier too
     loopback: bool
     master: int  # index of the bridge or bond it is a port of; 0: none
+    peer: int  # index of the other end (veth), or of the device below (VLAN); 0: none
     alias: str  # a remark for people (ip link); "" for none
     ethernet: bool  # its packets begin with an Ethernet header
     xdp: tuple[tuple[XdpMode, int], ...]  # (mode, id) of each XDP program on it
@@ -90,6 +91,7 @@ def link_of(message: Any) -> Link:
         running=bool(flags & _IFF_UP and flags & _IFF_RUNNING),
         loopback=bool(flags & _IFF_LOOPBACK),
         master=attributes.get("IFLA_MASTER") or 0,
+        peer=attributes.get("IFLA_LINK") or 0,
         alias=attributes.get("IFLA_IFALIAS") or "",
         ethernet=message["ifi_type"] == _ARPHRD_ETHER,
         xdp=_xdp_of(attributes.get("IFLA_XDP")),

@@ -77,8 +77,9 @@ class Netlink(Hooks):
         master: int | None = None,
         alias: str | None = None,
         arp: bool | None = None,
+        queue: int | None = None,
     ) -> None:
-        """Set what is given; ``master`` 0 takes a port out of its bridge."""
+        """Set what is given; ``master`` 0 takes a port out of its bridge, ``queue`` is in packets."""
         wanted: dict[str, object] = {}
         if mac is not None:
             wanted["address"] = format_mac(mac)
@@ -90,6 +91,8 @@ class Netlink(Hooks):
             wanted["ifalias"] = alias
         if arp is not None:
             wanted["arp"] = arp
+        if queue is not None:
+            wanted["txqlen"] = queue
         if up is not None:
             wanted["state"] = "up" if up else "down"
         with translated(link.name, f"set {', '.join(wanted)}"):

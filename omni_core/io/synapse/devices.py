@@ -1,0 +1,177 @@
+"""The devices of one overlay interface when the kernel moves its frames.
+
+    omni0 == omni0-syn    a veth pair: frames of the local port arrive at omni0-syn, where synapse_tx is
+    omni0-tap             a persistent TAP to and from the Ganglion; it outlives the process, and so does its index
+
+omni0 is as ever (overlay.py gives it MAC, MTU, VIPs, a bridge). The two others are nobody's to use: no address, no ARP,
+no IPv6, and whatever arrives there and is not ours is dropped. Blocking (netlink): call from a worker thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from omni_core.config.values import INTERFACE_NAME_MAX
+from omni_core.constants import ETHERNET_HEADER
+from omni_core.errors import ConfigError, SystemRefused
+from omni_core.io import ethtool
+from omni_core.io.journal import Journal, MadeLink
+from omni_core.io.netlink import Link, Netlink, QueueLimits, VethEnd, XdpMode
+from omni_core.io.overlay import PortPlan, quiet_ipv6
+from omni_core.io.synapse import abi
+from omni_core.io.synapse.loader import Loaded
+from omni_core.io.tap import Tap
+from omni_core.types import Mac, format_mac
+
+logger = logging.getLogger(__name__)
+
+SYN: Final = "-syn"
+TAP: Final = "-tap"
+NAME_MAX: Final = INTERFACE_NAME_MAX - max(len(SYN), len(TAP))
+
+_SYN_MAC_BYTE, _TAP_MAC_BYTE = 0xFA, 0xF6  # first byte; the rest is omni0's. Locally administered
+_VLAN_TAGS = 8
+_SPARE = 100
+# What the MTU does not count: the sealed form (the longer of the two) and the prefix. XDP redirects look at the MTU.
+_ROOM = ETHERNET_HEADER + _VLAN_TAGS + abi.PREFIX_SIZE + _SPARE
+
+# XDP must see whole frames: finished checksums, VLAN tags inside. Segmentation offload falls with the checksums.
+# GRO gives omni0 the NAPI context that a redirect to its other end needs.
+_PORT_FEATURES = {
+    "tx-checksum-ip-generic": False,
+    "tx-checksum-sctp": False,
+    "tx-vlan-hw-insert": False,
+    "tx-vlan-stag-hw-insert": False,
+    "rx-gro": True,
+}
+# Between synapse_tx and the NIC nothing is to be gained by merging. XDP in driver mode switches it on.
+_SYN_FEATURES = {"rx-gro": False}
+
+# A veth tells its sender to wait only when that has a queue. Long enough that a burst waits; with fair queueing the
+# echo of a control loop overtakes a bulk flow, which loses packets only when it keeps the queue long for good.
+_QUEUE_PACKETS = 10_000
+_FAIR = QueueLimits(packets=_QUEUE_PACKETS, target=0.05, interval=0.5)
+_TAP_QUEUE_PACKETS = 2_000
+
+_ANOTHER_ENGINE = "see dmesg, or use the engine python"
+
+
+@dataclass
+class SynapseDevices:
+    """A port maker's result. ``tap`` carries packets with a prefix."""
+
+    name: str
+    mtu: int
+    tap: Tap
+    port_index: int
+    syn_index: int
+    tap_index: int
+
+    def close(self) -> None:
+        """Idempotent. The devices stay: undoing the journal removes them."""
+        self.tap.close()
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigError("interface") when the names of the other devices would not fit."""
+    if len(name) > NAME_MAX:
+        raise ConfigError(
+            "interface",
+            f"{name!r} has {len(name)} characters, and with the engine kernel {NAME_MAX} are allowed: there are also "
+            f"{name}{SYN} and {name}{TAP}",
+            "choose a shorter name such as omni0, or set engine to python",
+        )
+
+
+def make_devices(plan: PortPlan, journal: Journal, netlink: Netlink) -> SynapseDevices:
+    """A port maker for overlay.create. Raises ConfigError or SystemRefused; the caller undoes the journal's steps."""
+    check_name(plan.name)
+    syn, tap_name = plan.name + SYN, plan.name + TAP
+    for taken in (syn, tap_name):
+        if netlink.find(taken) is not None:
+            raise ConfigError(
+                "interface", f"{taken} exists already", f"choose another name, or remove it (ip link del {taken})"
+            )
+    far_end = VethEnd(syn, _mac(_SYN_MAC_BYTE, plan.mac), plan.mtu + _ROOM)
+    netlink.add_veth(VethEnd(plan.name, plan.mac, plan.mtu), far_end)
+    port = _found(plan.name, netlink)
+    _set_features(plan.name, _PORT_FEATURES)
+    netlink.change(port, queue=_QUEUE_PACKETS)
+    if not netlink.set_fair_queue(port, _FAIR) and not netlink.set_simple_queue(port):
+        logger.warning("%s has no queue: bursts that the other end cannot take at once are lost", plan.name)
+    tap_mac = _mac(_TAP_MAC_BYTE, plan.mac)
+    journal.add(MadeLink(tap_name, format_mac(tap_mac)))
+    tap = Tap.open(tap_name)
+    try:
+        netlink.change(_found(tap_name, netlink), mac=tap_mac, queue=_TAP_QUEUE_PACKETS)
+        tap.persist()
+        for name in (syn, tap_name):
+            link = _found(name, netlink)
+            quiet_ipv6(name, port=True)
+            netlink.change(link, alias=plan.alias, mtu=plan.mtu + _ROOM, arp=False)
+            netlink.change(link, up=True)
+        return _devices(plan.name, tap, netlink)
+    except BaseException:
+        tap.close()
+        raise
+
+
+def adopt_devices(name: str, netlink: Netlink) -> SynapseDevices:
+    """Open those that an earlier process left. Raises SystemRefused when they are not all there."""
+    port, syn, tap_link = (_found(each, netlink) for each in (name, name + SYN, name + TAP))
+    if not (port.kind == syn.kind == "veth" and port.peer == syn.index and tap_link.kind == "tun"):
+        raise SystemRefused(name, "somebody put another interface in its place", "remove it")
+    if not (syn.up and tap_link.up):
+        raise SystemRefused(name, f"{name}{SYN} or {name}{TAP} is down", f"ip link set {name}{SYN} up")
+    tap = Tap.join(name + TAP)
+    try:
+        return _devices(name, tap, netlink)
+    except BaseException:
+        tap.close()
+        raise
+
+
+def attach_programs(devices: SynapseDevices, loaded: Loaded, netlink: Netlink) -> tuple[XdpMode, str]:
+    """Hang the programs on the devices; the maps are filled by then. Returns the mode on omni0-syn, and why not driver.
+
+    Raises SystemRefused.
+    """
+    syn, tap = _found(devices.name + SYN, netlink), _found(devices.name + TAP, netlink)
+    transmit, out = loaded.programs["synapse_tx"], loaded.programs["synapse_out"]
+    for link in (syn, tap):
+        netlink.attach_tc_ingress(link, out.fd, out.name)
+    mode: XdpMode = "driver"
+    reason = ""
+    try:
+        netlink.attach_xdp(syn, transmit.fd, mode)
+    except SystemRefused as error:
+        mode, reason = "generic", error.problem
+        netlink.attach_xdp(syn, transmit.fd, mode)
+    netlink.attach_xdp(tap, transmit.fd, "generic")
+    _set_features(syn.name, _SYN_FEATURES)
+    return mode, reason
+
+
+def _devices(name: str, tap: Tap, netlink: Netlink) -> SynapseDevices:
+    port, syn, tap_link = (_found(each, netlink) for each in (name, name + SYN, name + TAP))
+    tap.set_mtu(port.mtu, room=_ROOM)
+    return SynapseDevices(name, port.mtu, tap, port.index, syn.index, tap_link.index)
+
+
+def _found(name: str, netlink: Netlink) -> Link:
+    link = netlink.find(name)
+    if link is None:
+        raise SystemRefused(name, "the interface is not there", "do not remove it while the Ganglion runs")
+    return link
+
+
+def _set_features(name: str, wanted: dict[str, bool]) -> None:
+    unchanged = ethtool.set_features(name, wanted)
+    if unchanged:
+        raise SystemRefused(name, f"the kernel does not let {', '.join(unchanged)} be switched", _ANOTHER_ENGINE)
+
+
+def _mac(first: int, mac: Mac) -> Mac:
+    return bytes([first]) + mac[1:]

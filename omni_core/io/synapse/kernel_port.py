@@ -1,0 +1,190 @@
+"""The local port whose frames the kernel moves: programs loaded, devices made, all tied together, adopted, let go.
+
+Made in this order, each step in the journal first, so that whatever fails or is killed can be undone:
+
+    pins          programs and maps compiled, loaded and pinned; nothing of the machine's network has changed
+    devices       omni0 == omni0-syn, omni0-tap (devices.py, overlay.py)
+    maps          KernelDataPlane fills in what the programs must know
+    programs      attached to the devices, then to the underlay (attachments.py)
+    SynapseRuns   from here on a later process may adopt it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from omni_core.constants import ETHERNET_HEADER, FDB_MAX_LOCAL, MAX_FRAME
+from omni_core.crypto.cookies import mac1_key
+from omni_core.crypto.identity import key_text
+from omni_core.engines.ganglion import GanglionEngine
+from omni_core.engines.ganglion_events import GanglionEvent
+from omni_core.engines.status import UnderlayStatus
+from omni_core.errors import SystemRefused
+from omni_core.io import overlay
+from omni_core.io.journal import AttachedPrograms, Journal, PinnedPrograms, SynapseRuns
+from omni_core.io.local_port import PortRequest
+from omni_core.io.netlink import Netlink, RouteLookup
+from omni_core.io.pump import GanglionPump
+from omni_core.io.synapse import abi, bpffs, devices, loader, sources
+from omni_core.io.synapse.attachments import Attachments
+from omni_core.io.synapse.devices import SynapseDevices
+from omni_core.io.synapse.loader import Loaded
+from omni_core.io.synapse.pins import pin_directory
+from omni_core.io.synapse.plane import KernelDataPlane
+from omni_core.io.synapse.programs import KINDS
+from omni_core.io.synapse.pump import KernelPump
+from omni_core.io.udp import UdpPort
+from omni_core.io.underlay import Underlay
+
+logger = logging.getLogger(__name__)
+
+_TAGS = 8  # bytes of two VLAN tags
+_COMMON_FRAME = 1500 + ETHERNET_HEADER + _TAGS  # a build for longer frames is slower to load
+
+
+@dataclass(frozen=True)
+class _Build:
+    source: Path
+    defines: dict[str, int]
+    hash: bytes
+
+
+class KernelPort:
+    outlives = True
+
+    def __init__(self, request: PortRequest, loaded: Loaded, made: SynapseDevices, *, adopt: bool) -> None:
+        """``make`` and ``adopt`` are what to call."""
+        config = request.config
+        self.mtu = made.mtu
+        self._loaded = loaded
+        self._devices = made
+        self._attachments = Attachments(loaded.programs["synapse_rx"], config.xdp_modes)
+        with contextlib.ExitStack() as undo:
+            self._routes = undo.enter_context(RouteLookup(request.udp.port, config.listen_address))
+            self.plane = KernelDataPlane(
+                loaded,
+                local_mac=request.identity.mac,
+                port=request.udp.port,
+                mac1_key=mac1_key(request.identity.exchange_public),
+                syn_ifindex=made.syn_index,
+                tap_ifindex=made.tap_index,
+                route=self._routes.route_to,
+                ageing=config.fdb_ageing,
+                max_per_peer=config.fdb_max_per_peer,
+                max_local=FDB_MAX_LOCAL,
+                adopt=adopt,
+            )
+            undo.pop_all()
+
+    @classmethod
+    def make(cls, request: PortRequest, netlink: Netlink) -> KernelPort:
+        """Raises ConfigError or SystemRefused; then the caller undoes the journal. Takes seconds: it compiles."""
+        plan, journal = request.plan, request.journal
+        devices.check_name(plan.name)
+        build = _build(plan.mtu)
+        pins = pin_directory(request.config.bpf_dir, plan.name)
+        with contextlib.ExitStack() as undo:
+            journal.add(PinnedPrograms(str(pins)))
+            bpffs.prepare(pins.parent)
+            loaded = loader.load(build.source, build.defines, KINDS, pins, abi.ABI_VERSION)
+            undo.callback(loaded.close)
+            made = overlay.create(plan, journal, netlink, devices.make_devices)
+            undo.callback(made.close)
+            port = cls(request, loaded, made, adopt=False)
+            undo.callback(port.close, False)
+            devices.attach_programs(made, loaded, netlink)
+            journal.add(
+                AttachedPrograms([loaded.programs["synapse_rx"].id]),
+                _agreement(request, build.hash, made.mtu),
+            )
+            undo.pop_all()
+        return port
+
+    @classmethod
+    def adopt(cls, request: PortRequest, netlink: Netlink) -> KernelPort:
+        """Over what an earlier process left. Raises OmniError with the reason when that does not fit."""
+        left = what_runs(request.journal)
+        if left is None:
+            raise SystemRefused(request.plan.name, "no engine runs in the kernel", "make one")
+        build = _build(left.mtu)
+        wanted = _agreement(request, build.hash, left.mtu)
+        different = [field.name for field in fields(left) if getattr(left, field.name) != getattr(wanted, field.name)]
+        if request.plan.mtu_fixed and request.plan.mtu != left.mtu:
+            different.append("mtu")
+        if different:
+            raise SystemRefused(request.plan.name, f"not as before: {', '.join(different)}", "make it anew")
+        pins = pin_directory(request.config.bpf_dir, request.plan.name)
+        with contextlib.ExitStack() as undo:
+            loaded = loader.adopt(pins, build.hash)
+            if loaded is None:
+                raise SystemRefused(str(pins), "the programs are not there", "load them")
+            undo.callback(loaded.close)
+            made = devices.adopt_devices(request.plan.name, netlink)
+            undo.callback(made.close)
+            port = cls(request, loaded, made, adopt=True)
+            undo.pop_all()
+        return port
+
+    def make_pump(
+        self,
+        engine: GanglionEngine,
+        udp: UdpPort,
+        on_event: Callable[[GanglionEvent], None],
+        on_fault: Callable[[SystemRefused], None],
+    ) -> GanglionPump:
+        return KernelPump(engine, self.plane, udp, self._devices.tap, on_event, on_fault)
+
+    def look_around(self, underlay: Underlay, netlink: Netlink) -> None:
+        self._attachments.update(underlay.links, netlink)
+
+    def follow(self, underlay: Underlay) -> None:
+        self.plane.set_local_addresses(underlay.hosts)
+        self.plane.refresh_routes()
+
+    def underlay_status(self) -> list[UnderlayStatus]:
+        return [
+            UnderlayStatus(attachment.interface, attachment.mode or "none", attachment.reason)
+            for attachment in self._attachments.status()
+        ]
+
+    def ways(self) -> dict[str, int]:
+        counted = self.plane.ways().items()
+        return {abi.Way(number).name.lower(): count for number, count in counted if number >= abi.FIRST_WAY}
+
+    def close(self, keep: bool) -> None:
+        if keep:
+            self.plane.detach()
+        else:
+            self.plane.close()
+        self._devices.close()
+        self._routes.close()
+        self._loaded.close()
+
+
+def what_runs(journal: Journal) -> SynapseRuns | None:
+    """What an earlier process has left running, by its journal."""
+    return next((step for step in journal.steps if isinstance(step, SynapseRuns)), None)
+
+
+def _agreement(request: PortRequest, build: bytes, mtu: int) -> SynapseRuns:
+    plan = request.plan
+    return SynapseRuns(
+        build=build.hex(),
+        public_key=key_text(request.identity.public_key),
+        port=request.udp.port,
+        bridge=plan.bridge,
+        addresses=[str(address) for address in plan.addresses],
+        mtu=mtu,
+        xdp_mode=[f"{interface}={mode}" for interface, mode in sorted(request.config.xdp_modes.items())],
+    )
+
+
+def _build(mtu: int) -> _Build:
+    source = sources.program_source()
+    frame = mtu + ETHERNET_HEADER + _TAGS
+    defines = {"SYNAPSE_MAX_FRAME": _COMMON_FRAME if frame <= _COMMON_FRAME else MAX_FRAME}
+    return _Build(source, defines, sources.build_hash(source, defines, KINDS, abi.ABI_VERSION))

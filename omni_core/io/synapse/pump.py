@@ -1,0 +1,63 @@
+"""Pumps a Ganglion whose frames the kernel moves: the slow path over the TAP, news over the ring buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from omni_core.drops import DropReason
+from omni_core.engines.ganglion import GanglionEngine
+from omni_core.engines.ganglion_events import GanglionEvent
+from omni_core.errors import SystemRefused
+from omni_core.io.pump import GanglionPump
+from omni_core.io.synapse.plane import KernelDataPlane
+from omni_core.io.tap import Tap
+from omni_core.io.udp import UdpPort
+
+
+class KernelPump(GanglionPump):
+    """``tap`` carries packets with a prefix, both ways."""
+
+    def __init__(
+        self,
+        engine: GanglionEngine,
+        plane: KernelDataPlane,
+        udp: UdpPort,
+        tap: Tap,
+        on_event: Callable[[GanglionEvent], None],
+        on_fault: Callable[[SystemRefused], None],
+    ) -> None:
+        super().__init__(engine, udp, tap, on_event, on_fault)
+        self._plane = plane
+
+    def start(self) -> None:
+        super().start()
+        self._loop.add_reader(self._plane.events_fd, self._on_news)
+
+    def stop(self) -> None:
+        super().stop()
+        self._loop.remove_reader(self._plane.events_fd)
+
+    def flush(self) -> None:
+        packets = self._plane.take_tap_packets()
+        refused = len(packets) - self._tap.write_batch(packets)
+        if refused:
+            self.drops.add(DropReason.PORT_REFUSED, refused)
+        super().flush()
+
+    def _on_frames(self) -> None:
+        packets = self._read()
+        if packets:
+            now = self._loop.time()
+            group = self._plane.receive_from_tap(packets, now)
+            try:
+                self._engine.receive_frames(group, now)  # also when there are none: the plane has news for the engine
+            finally:
+                self.flush()
+
+    def _on_news(self) -> None:
+        now = self._loop.time()
+        self._plane.read_events(now)
+        try:
+            self._engine.receive_frames((), now)
+        finally:
+            self.flush()
