@@ -11,6 +11,8 @@
 #define SYNAPSE_SESSIONS 2048 /* slots: a mesh of 128 peers through two rekeys, several times over */
 #define SYNAPSE_PEERS 4096
 #define SYNAPSE_FDB 131072
+#define SYNAPSE_CPUS 256    /* that elephants may be opened on */
+#define SYNAPSE_FLOWS 4096  /* buckets by inner flow */
 #define SYNAPSE_FLOOD 128 /* peers that the kernel floods to; above it the Ganglion does */
 #define SYNAPSE_COUNTERS 256
 #define SYNAPSE_STREAMS 2
@@ -39,6 +41,8 @@ struct config {
 	__u32 fdb_max_per_peer;
 	__u32 fdb_max_local;
 	__u32 flood_count; /* peers in map flood; SYNAPSE_FLOOD_SLOW: group frames go to the Ganglion */
+	__u32 zero; /* is 0, but the verifier does not know it */
+	__u32 cpus; /* entries 0..cpus-1 of map cpus; below 2: every packet is opened where it arrives */
 	__u32 reserved;
 };
 #define SYNAPSE_FLOOD_SLOW 0xffffffffu
@@ -180,6 +184,7 @@ enum way {
 	WAY_RX_HANDSHAKE = 130, /* right size and mac1, to the socket */
 	WAY_RX_SIGNALING = 131, /* to the socket */
 	WAY_RX_FOREIGN = 132,   /* not ours, untouched */
+	WAY_RX_STEERED = 133,   /* of an elephant: another CPU opens it, and counts what becomes of it */
 	WAY_TX_SEALED = 140,
 	WAY_TX_SEND = 141, /* sealed; the Ganglion's socket sends it */
 	WAY_TX_GROUP = 142,
@@ -198,6 +203,8 @@ enum program {
 	PROGRAM_DELIVER = 2,
 	PROGRAM_SEAL = 3,
 	PROGRAM_WRAP = 4,
+	PROGRAM_OPEN = 5,
+	PROGRAM_STEER = 6,
 };
 
 #endif

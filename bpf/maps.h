@@ -17,6 +17,19 @@ BPF_TABLE("hash", struct address, __u32, local_addresses, 1024);
 BPF_RINGBUF_OUTPUT(events, 16); /* pages */
 BPF_PROG_ARRAY(programs, 8);
 
+/* Frames per millisecond of a session, or of one inner flow. Written without a lock: it steers, and decides nothing else. */
+struct rate {
+	__u64 since; /* ns; start of the window */
+	__u64 until; /* ns; busy until then */
+	__u32 frames;
+	__u32 cpu;
+};
+
+BPF_XDP_REDIRECT_MAP("cpumap", struct bpf_cpumap_val, cpus, SYNAPSE_CPUS);
+BPF_PROG_ARRAY(cpu_programs, 8); /* as programs, for those that run on map cpus: their kind is another */
+BPF_ARRAY(session_rates, struct rate, SYNAPSE_SESSIONS);
+BPF_ARRAY(flow_rates, struct rate, SYNAPSE_FLOWS);
+
 struct outer {
 	struct address source, destination;
 	__u16 source_port;    /* be */

@@ -30,7 +30,7 @@ static __always_inline int parse_outer(void *data, void *end, const struct confi
 {
 	struct ethhdr *ethernet = data;
 	struct udphdr *udp;
-	__u64 unknown = cfg->reserved;
+	__u64 unknown = cfg->zero;
 
 	if ((void *)(ethernet + 1) > end)
 		return 0;

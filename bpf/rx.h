@@ -66,7 +66,8 @@ static __always_inline int receive_control(struct xdp_md *ctx, __u8 type, __u64 
 	return drop(DROP_NO_ROOM); /* not loaded */
 }
 
-static __always_inline int receive(struct xdp_md *ctx)
+/* ``on_cpu``: on the CPU that synapse_steer chose. */
+static __always_inline int receive(struct xdp_md *ctx, const int on_cpu)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct config *cfg = get_config();
@@ -74,7 +75,6 @@ static __always_inline int receive(struct xdp_md *ctx)
 	struct outer *outer;
 	struct data_header *header;
 	struct session *session;
-	struct session_keys *keys;
 	__u64 id, sequence, nonce, now;
 	__u32 *known, slot, ours;
 	__u64 offset, length, stream;
@@ -96,7 +96,7 @@ static __always_inline int receive(struct xdp_md *ctx)
 			return pass(WAY_RX_FOREIGN);
 		if (data + offset + (outer->payload_length & LENGTH_MASK) > end)
 			return drop(DROP_TOO_SHORT);
-		return receive_control(ctx, type, outer->payload_length);
+		return on_cpu ? drop(DROP_UNKNOWN_TYPE) : receive_control(ctx, type, outer->payload_length);
 	}
 
 	header = data + offset;
@@ -119,8 +119,7 @@ static __always_inline int receive(struct xdp_md *ctx)
 		return drop(DROP_UNKNOWN_SESSION);
 	slot = *known; /* once: the entry may become another session's under us */
 	session = sessions.lookup(&slot);
-	keys = session_keys.lookup(&slot);
-	if (!session || !keys)
+	if (!session)
 		return drop(DROP_UNKNOWN_SESSION);
 	if (!cfg->forwarding)
 		return drop(DROP_PAUSED);
@@ -135,9 +134,13 @@ static __always_inline int receive(struct xdp_md *ctx)
 	room->length = length;
 	room->offset = offset;
 	room->now = now;
-	if (aead_open(keys->receive, nonce, header, length, end))
-		return drop(DROP_BAD_TAG);
-	programs.call(ctx, PROGRAM_DELIVER);
+	if (on_cpu) {
+		cpu_programs.call(ctx, PROGRAM_OPEN);
+	} else {
+		if (cfg->cpus > 1 && is_busy(session_rates.lookup(&slot), now, BUSY_SESSION))
+			programs.call(ctx, PROGRAM_STEER);
+		programs.call(ctx, PROGRAM_OPEN);
+	}
 	return drop(DROP_NO_ROOM); /* not loaded */
 }
 

@@ -56,7 +56,7 @@ static __always_inline int seal(struct xdp_md *ctx)
 			session->last_unicast = now;
 	}
 
-	ip_header = (peer->ip_header + cfg->reserved) & IP_HEADER_MASK;
+	ip_header = (peer->ip_header + cfg->zero) & IP_HEADER_MASK;
 	if (bpf_xdp_adjust_head(ctx, (int)strip - (int)OUTER_ROOM(ip_header)))
 		return drop(DROP_NO_ROOM);
 	data = (void *)(long)ctx->data;

@@ -23,7 +23,10 @@
 #include "checksum.h"
 #include "fdb.h"
 #include "window.h"
+#include "rate.h"
 #include "rx.h"
+#include "steer.h"
+#include "open.h"
 #include "deliver.h"
 #include "tx.h"
 #include "seal.h"
@@ -35,7 +38,34 @@
 
 int synapse_rx(struct xdp_md *ctx)
 {
-	return receive(ctx);
+	return receive(ctx, 0);
+}
+
+int synapse_steer(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+int synapse_open(struct xdp_md *ctx)
+{
+	return open(ctx, 0);
+}
+
+/* Those that run on map cpus. */
+
+int synapse_rx_cpu(struct xdp_md *ctx)
+{
+	return receive(ctx, 1);
+}
+
+int synapse_open_cpu(struct xdp_md *ctx)
+{
+	return open(ctx, 1);
+}
+
+int synapse_deliver_cpu(struct xdp_md *ctx)
+{
+	return deliver(ctx);
 }
 
 int synapse_mac1(struct xdp_md *ctx)

@@ -75,7 +75,7 @@ static __always_inline int write_outer(void *data, void *end, const struct confi
 		sum += (peer->remote.low & 0xffffffff) + (peer->remote.low >> 32);
 		sum = (sum & 0xffffffff) + (sum >> 32);
 		sum = (sum & 0xffffffff) + (sum >> 32);
-		whole = sum_packet(udp, udp_length, end, sum, cfg->reserved);
+		whole = sum_packet(udp, udp_length, end, sum, cfg->zero);
 		if (whole < 0)
 			return -1;
 		check = fold(whole);

@@ -13,15 +13,11 @@ from omni_core.io.synapse import abi
 from omni_core.io.synapse.bpf_call import MapType
 from omni_core.io.synapse.loader import Loaded
 from omni_core.io.synapse.plane import KernelDataPlane, RouteInfo
+from omni_core.io.synapse.programs import KINDS
 from omni_core.io.synapse.ringbuf import RingBuffer
 from omni_core.io.synapse.syscalls import BpfMap
 from omni_core.types import Endpoint, Mac
 
-KINDS = {
-    **{f"synapse_{program.name.lower()}": "xdp" for program in abi.Program},
-    "synapse_tx": "xdp",
-    "synapse_out": "sched_cls",
-}
 MAX_FRAME = 1522  # that the tests' programs are compiled for; the longest packet of a test run has some 3,500 bytes
 
 XDP_DROP, XDP_PASS, XDP_REDIRECT = 1, 2, 4  # linux/bpf.h
@@ -121,10 +117,7 @@ class Rig:
                 ring = RingBuffer(held)
                 ring.read()
                 ring.close()
-            elif name == "programs":
-                for program in abi.Program:
-                    held.delete(_U32.pack(program))
-            else:
+            elif name != "programs":  # every plane puts them in; taking one out makes the kernel wait
                 _clear(held)
 
     def close(self) -> None:
@@ -160,10 +153,9 @@ def default_route(endpoint: Endpoint) -> RouteInfo:
 def _clear(held: BpfMap) -> None:
     entries = list(held.items())
     if held.type in (MapType.ARRAY, MapType.PERCPU_ARRAY):
-        nothing = bytes(held.value_size)
         for key, value in entries:
-            if any(value):
-                held.update(key, nothing)
+            if value != bytes(len(value)):
+                held.update(key, bytes(len(value)))
     else:
         for key, _ in entries:
             held.delete(key)

@@ -20,6 +20,8 @@ SESSIONS: Final = 2048
 PEERS: Final = 4096
 FDB: Final = 131072
 FLOOD: Final = 128
+CPUS: Final = 256
+FLOWS: Final = 4096
 COUNTERS: Final = 256
 STREAMS: Final = 2
 KEY_SIZE: Final = 32
@@ -51,6 +53,8 @@ class Config(ctypes.Structure):
         ("fdb_max_per_peer", _u32),
         ("fdb_max_local", _u32),
         ("flood_count", _u32),
+        ("zero", _u32),
+        ("cpus", _u32),
         ("reserved", _u32),
     )
 
@@ -163,6 +167,8 @@ class Program(IntEnum):
     DELIVER = 2
     SEAL = 3
     WRAP = 4
+    OPEN = 5
+    STEER = 6
 
 
 @unique
@@ -174,6 +180,7 @@ class Way(IntEnum):
     RX_HANDSHAKE = 130
     RX_SIGNALING = 131
     RX_FOREIGN = 132
+    RX_STEERED = 133
     TX_SEALED = 140
     TX_SEND = 141
     TX_GROUP = 142

@@ -8,6 +8,7 @@ standard output, messages of clang and of the verifier on standard error. Exit c
 from __future__ import annotations
 
 import importlib.machinery
+import inspect
 import json
 import os
 import platform
@@ -20,7 +21,8 @@ from typing import Any, TypedDict
 from omni_core.io.synapse import bpffs, syscalls
 from omni_core.io.synapse.bpf_call import MapType, ProgramType
 
-PROGRAM_TYPES = {"xdp": ProgramType.XDP, "sched_cls": ProgramType.SCHED_CLS}
+PROGRAM_TYPES = {"xdp": ProgramType.XDP, "xdp_cpumap": ProgramType.XDP, "sched_cls": ProgramType.SCHED_CLS}
+ATTACH_TYPES = {"xdp_cpumap": 35}  # BPF_XDP_CPUMAP, linux/bpf.h; the others need none
 BUILD_MAP = "map_build"
 
 
@@ -62,9 +64,12 @@ def compile_and_pin(request: Request) -> dict[str, Any]:
         flags += ["-isystem", directory]
     loaded = module.BPF(text=request["text"].encode(), cflags=flags)
     library = module.lib
-    functions = {
-        name: loaded.load_func(name.encode(), int(PROGRAM_TYPES[kind])).fd for name, kind in request["programs"].items()
-    }
+    functions = {}
+    for name, kind in request["programs"].items():
+        options = {"attach_type": ATTACH_TYPES[kind]} if kind in ATTACH_TYPES else {}
+        if options and "attach_type" not in inspect.signature(loaded.load_func).parameters:
+            continue  # bcc before 0.21: without this program
+        functions[name] = loaded.load_func(name.encode(), int(PROGRAM_TYPES[kind]), **options).fd
     tables = _tables(library, loaded.module)
     final = Path(request["directory"])
     fresh = bpffs.staging(final)

@@ -14,7 +14,6 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from omni_core.constants import CONTROL_MAC, MAX_FRAME, MIN_FRAME, REJECT_AFTER_TIME
 from omni_core.dataplane.port import (
@@ -34,8 +33,10 @@ from omni_core.dataplane.port import (
 )
 from omni_core.drops import DropCounters, DropReason
 from omni_core.errors import LocalMisuse
+from omni_core.io.netlink import RouteInfo
 from omni_core.io.synapse import abi, packets
 from omni_core.io.synapse.loader import Loaded
+from omni_core.io.synapse.programs import connect
 from omni_core.io.synapse.ringbuf import RingBuffer
 from omni_core.io.synapse.slots import SessionSlots
 from omni_core.io.synapse.tables import KernelFdb
@@ -47,14 +48,6 @@ logger = logging.getLogger(__name__)
 _U32 = struct.Struct("=I")
 _ZERO = _U32.pack(0)
 _NS = 1_000_000_000
-
-
-class RouteInfo(NamedTuple):
-    """How the kernel would reach an endpoint."""
-
-    ifindex: int
-    source: str  # our address on that way
-    mtu: int  # bytes of an IP packet
 
 
 @dataclass
@@ -96,9 +89,6 @@ class KernelDataPlane(DataPlane):
         self._flood: tuple[PeerId, ...] = ()
         self._ring = RingBuffer(loaded.maps["events"])
         self._closed = False
-        for program in abi.Program:
-            held = loaded.programs[f"synapse_{program.name.lower()}"]
-            loaded.maps["programs"].update(_U32.pack(program), _U32.pack(held.fd))
         mark = bytearray(os.urandom(6))
         mark[0] &= 0xFE  # bpf_redirect_neigh refuses a group address
         old = loaded.maps["config"].lookup(_ZERO)
@@ -110,6 +100,7 @@ class KernelDataPlane(DataPlane):
             self._config.forwarding = 1
         self._config.syn_ifindex, self._config.tap_ifindex = syn_ifindex, tap_ifindex
         self._config.port = socket.htons(port)
+        self._config.cpus = connect(loaded)
         self._config.mac1_key[:] = mac1_key
         self._config.fdb_max_per_peer, self._config.fdb_max_local = max_per_peer, max_local
         self._slots = SessionSlots(loaded.maps)
