@@ -48,3 +48,49 @@ int test_nothing(struct xdp_md *ctx)
 {
 	return XDP_PASS;
 }
+
+/* Packet: the block's number (4 bytes), 4 bytes, nonce (8 bytes), room for its key stream (64 bytes). */
+int test_block(struct xdp_md *ctx)
+{
+	__u64 *packet = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct aead_test *test;
+	struct aead_work work;
+	int zero = 0;
+
+	test = aead_test.lookup(&zero);
+	if (!test || packet + 10 > data_end)
+		return XDP_ABORTED;
+	work.key = test->key;
+	work.nonce = packet[1];
+	aead_chacha_start(&work);
+	work.start[12] = *(__u32 *)packet;
+	aead_chacha_block(&work);
+	for (int i = 0; i < 8; i++)
+		packet[2 + i] = work.stream[i];
+	return XDP_PASS;
+}
+
+/* Packet: one-time key r, s (32 bytes), then blocks of 16 bytes; their tag is left where r was. */
+int test_poly(struct xdp_md *ctx)
+{
+	__u64 *packet = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end, *block;
+	struct aead_work work;
+
+	if (packet + 4 > data_end)
+		return XDP_ABORTED;
+	for (int i = 0; i < 4; i++)
+		work.stream[i] = packet[i];
+	aead_poly_start(&work.poly, work.stream);
+	block = packet + 4;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < SYNAPSE_MAX_FRAME / 16; i++) {
+		if (block + 2 > data_end)
+			break;
+		aead_poly_add(&work, block[0], block[1]);
+		block += 2;
+	}
+	aead_poly_finish(&work.poly, work.stream);
+	packet[0] = work.stream[0];
+	packet[1] = work.stream[1];
+	return XDP_PASS;
+}
