@@ -23,6 +23,7 @@ COMMANDS = {
     "token": "make the join token of a cluster",
     "nucleus": "run a Nucleus in the foreground",
     "up": "run a Ganglion in the foreground: join the cluster",
+    "stop": "end the running Ganglion",
     "status": "show the running Ganglion",
     "peers": "list the peers of the running Ganglion",
     "ping": "measure the round trip to a peer through its session",

@@ -61,6 +61,8 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     seen = f", seen as {status['observed_endpoint']}" if status["observed_endpoint"] else ""
     rows = [
         ("ganglion", f"{status['name']} ({status['state']}), cluster {status['cluster']}, engine {status['engine']}"),
+        ("", f"not in the kernel: {status['engine_reason']}" if status["engine_reason"] else ""),
+        ("underlay", "; ".join(map(_underlay, status["underlay"]))),
         ("overlay", ", ".join(filter(None, (status["vip4"], status["vip6"], status["mac"])))),
         ("mtu", str(status["interface_mtu"])),
         ("key", status["public_key"]),
@@ -73,6 +75,12 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _underlay(interface: Mapping[str, Any]) -> str:
+    how = "without XDP" if interface["xdp_mode"] == "none" else f"XDP in {interface['xdp_mode']} mode"
+    reason = f" ({interface['reason']})" if interface["reason"] else ""
+    return f"{interface['interface']} {how}{reason}"
 
 
 def _cluster(status: Mapping[str, Any]) -> str:

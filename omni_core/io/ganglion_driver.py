@@ -210,7 +210,7 @@ class GanglionDriver(Driver):
 
     @property
     def _keeps_running(self) -> bool:
-        return self._leaving and self._port is not None and self._port.outlives
+        return self._keep and self._port is not None and self._port.outlives
 
     def _undo_leftovers(self) -> None:
         """All, or what is left to ``open_port`` to adopt."""

@@ -183,7 +183,7 @@ class InterfaceLock:
     def __init__(self, run_dir: str, name: str) -> None:
         """Raises ConfigError: "interface" when another process has it, "run_dir" when it cannot be made."""
         make_directory(run_dir, "run_dir")
-        self._path = os.path.join(run_dir, f"{name}.lock")
+        self._path = lock_path(run_dir, name)
         while True:
             self._fd = self._open(name)
             if self._is_current():
@@ -223,6 +223,11 @@ class InterfaceLock:
             return os.path.samestat(os.fstat(self._fd), os.stat(self._path))
         except FileNotFoundError:
             return False
+
+
+def lock_path(run_dir: str, name: str) -> str:
+    """The file that is there as long as the Ganglion of an interface, or somebody has killed it."""
+    return os.path.join(run_dir, f"{name}.lock")
 
 
 def _place() -> dict[str, object]:

@@ -35,8 +35,7 @@ class Driver:
         self.fault: OmniError | None = None  # what ended it, if nobody asked it to stop
         self._verb = asyncio.Lock()
         self._stopping = asyncio.Event()
-        self._keep = False  # ``run`` ends with ``leave``
-        self._leaving = False  # the steps under way are those of ``leave``
+        self._keep = False  # the end, now or asked for, is a ``leave``
 
     async def configure(self) -> None:
         """Files read, sockets bound, interfaces made. Raises ConfigError or SystemRefused with nothing left behind."""
@@ -66,20 +65,22 @@ class Driver:
             await self._from_active()
             if self.state is State.INACTIVE:
                 self.state = State.UNCONFIGURED
-                await self._cleanup()
+                try:
+                    await self._cleanup()
+                finally:
+                    self._keep = False
             self._stopping.clear()
-            self._keep = False
 
     async def leave(self) -> None:
         """What can go on without this process does, the rest is removed."""
-        self._leaving = True
+        self._keep = True
         try:
             await self.cleanup()
         finally:
-            self._leaving = False
+            self._keep = False
 
     def request_stop(self, keep: bool = False) -> None:
-        """Let ``run`` end; ``keep``: with ``leave``."""
+        """Let ``run`` end. ``keep``: what ends it, ``cleanup`` or first ``deactivate``, is the way of ``leave``."""
         self._keep = keep
         self._stopping.set()
 
@@ -96,7 +97,7 @@ class Driver:
                 on_active()
             await self._stopping.wait()
         finally:
-            await (self.leave() if self._keep else self.cleanup())
+            await self.cleanup()
         if self.fault is not None:
             raise self.fault
 

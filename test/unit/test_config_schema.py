@@ -57,6 +57,10 @@ BAD: dict[tuple[str, str], list[object]] = {
     ("ganglion", "mtu"): [-1, 1, 1279, 9217],
     ("ganglion", "bridge"): INTERFACES,
     ("ganglion", "engine"): ["", "kernal", "Python", "native"],
+    ("ganglion", "xdp_mode"): [
+        ["fast"], ["eth0=fast"], ["=driver"], ["a b=auto"], ["eth0="], ["auto", "generic"], ["e=auto", "e=driver"],
+    ],
+    ("ganglion", "bpf_dir"): ["", "sys/fs/bpf"],
     ("ganglion", "mesh_limit"): [-1, 4097],
     ("ganglion", "fdb_ageing"): [0.0, 0.9, -5.0, 1_000_001.0, float("nan"), float("inf")],
     ("ganglion", "fdb_max_per_peer"): [0, -1, 65537],
@@ -156,6 +160,12 @@ def test_table_is_complete(node: str, field: Field) -> None:
     if field.choices:
         assert field.default in field.choices
     assert not (field.live and field.read_only)
+
+
+def test_xdp_modes_of_all_interfaces_and_of_one() -> None:
+    assert VALIDATE["ganglion"](GOOD["ganglion"]).xdp_modes == {"": "auto"}
+    config = VALIDATE["ganglion"]({**GOOD["ganglion"], "xdp_mode": ["generic", "eth0.5=driver", ""]})
+    assert config.xdp_modes == {"": "generic", "eth0.5": "driver"}
 
 
 @pytest.mark.parametrize("node", list(TABLES))

@@ -82,6 +82,7 @@ class KernelDataPlane(DataPlane):
         self._events: list[DataPlaneEvent] = []
         self._datagrams: list[Datagram] = []
         self._tap_packets: list[bytes] = []
+        self._write_tap: Callable[[Sequence[bytes]], object] | None = None
         self._drops = DropCounters()
         self._port = port
         self._local: dict[bool, str] = {}  # is IPv6 -> some address of ours
@@ -141,6 +142,7 @@ class KernelDataPlane(DataPlane):
     def remove_session(self, receive_id: int) -> None:
         if receive_id not in self._slots:
             return
+        self._flush_tap()
         for peer in self._peers.values():
             if peer.sending == receive_id:
                 peer.sending = None
@@ -200,8 +202,10 @@ class KernelDataPlane(DataPlane):
         self._write_peer(known, forget_move=True)
 
     def remove_peer(self, peer: PeerId) -> None:
-        if self._peers.pop(peer, None) is None:
+        if peer not in self._peers:
             return
+        self._flush_tap()
+        del self._peers[peer]
         self._maps["peers"].delete(_U32.pack(peer))
         for receive_id in self._slots.ids():
             if self._slots.read(receive_id).peer == peer:
@@ -312,6 +316,10 @@ class KernelDataPlane(DataPlane):
         taken, self._tap_packets = self._tap_packets, []
         return taken
 
+    def set_tap_writer(self, write: Callable[[Sequence[bytes]], object] | None) -> None:
+        """What is to be sealed is written before a session ends: a goodbye still needs it. ``write`` gets packets."""
+        self._write_tap = write
+
     @property
     def events_fd(self) -> int:
         """Readable when ``read_events`` has something to do."""
@@ -378,6 +386,10 @@ class KernelDataPlane(DataPlane):
         self.detach()
 
     # --- inside ---
+
+    def _flush_tap(self) -> None:
+        if self._write_tap is not None and self._tap_packets:
+            self._write_tap(self.take_tap_packets())
 
     def _peer(self, peer_id: PeerId) -> _Peer:
         peer = self._peers.get(peer_id)

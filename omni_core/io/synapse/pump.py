@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from omni_core.drops import DropReason
 from omni_core.engines.ganglion import GanglionEngine
@@ -30,19 +30,23 @@ class KernelPump(GanglionPump):
         self._plane = plane
 
     def start(self) -> None:
+        self._plane.set_tap_writer(self._write)
         super().start()
         self._loop.add_reader(self._plane.events_fd, self._on_news)
 
     def stop(self) -> None:
         super().stop()
+        self._plane.set_tap_writer(None)
         self._loop.remove_reader(self._plane.events_fd)
 
     def flush(self) -> None:
-        packets = self._plane.take_tap_packets()
+        self._write(self._plane.take_tap_packets())
+        super().flush()
+
+    def _write(self, packets: Sequence[bytes]) -> None:
         refused = len(packets) - self._tap.write_batch(packets)
         if refused:
             self.drops.add(DropReason.PORT_REFUSED, refused)
-        super().flush()
 
     def _on_frames(self) -> None:
         packets = self._read()
