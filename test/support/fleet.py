@@ -34,19 +34,24 @@ class Robot:
         self.starts = 0
 
     def start(self, **changes: object) -> LabProcess:
+        process = self.launch(**changes)
+        process.wait_log("omni0 is up", UP)
+        return process
+
+    def launch(self, **changes: object) -> LabProcess:
+        """Without waiting: several robots compile at once."""
         values = {
             "key_file": str(self.fleet.files / f"{self.number}.key"),
             "token_file": self.fleet.token_file,
             "vip4": f"{self.vip4}/24",
             "name": self.host.name,
+            **({"listen_address": [self.host.ipv6]} if self.fleet.ipv6 else {}),
             **changes,
         }
         config = self.fleet.write_config(f"{self.number}.toml", values)
         self.starts += 1
-        self.process = self.host.start(
-            [*OMNI, "up", "--config", config], name=f"up{self.starts}", cwd=REPO, env=ENVIRONMENT
-        )
-        self.process.wait_log("omni0 is up", UP)
+        command = [*self.fleet.command, "up", "--config", config]
+        self.process = self.host.start(command, name=f"up{self.starts}", cwd=REPO, env=ENVIRONMENT)
         return self.process
 
     def kill(self) -> None:
@@ -74,11 +79,16 @@ ENVIRONMENT = {"PYTHONPATH": str(REPO), "PYTHONUNBUFFERED": "1"}
 
 
 class Fleet:
-    def __init__(self, lab: Lab) -> None:
+    """``ipv6``: the robots talk IPv6 only on the underlay. ``mtu``: of the underlay."""
+
+    def __init__(self, lab: Lab, *, ipv6: bool = False, mtu: int = 1500) -> None:
         self.lab = lab
+        self.ipv6 = ipv6
+        self.mtu = mtu
+        self.command = OMNI  # how a robot runs its Ganglion
         self.files = lab.logs / "etc"
         self.files.mkdir()
-        self.nucleus_host = lab.host("nucleus")
+        self.nucleus_host = lab.host("nucleus", mtu=mtu)
         nucleus = create_identity(str(self.files / "nucleus.key"))
         self.nucleus_key = nucleus.public_key
         self.secret_file = self.write_private("secret", SECRET)
@@ -86,6 +96,12 @@ class Fleet:
         self.nucleus: LabProcess | None = None
         self.nucleus_starts = 0
         self.robots: list[Robot] = []
+
+    def address(self, host: Host) -> str:
+        """Where others find it on the underlay."""
+        found = host.ipv6 if self.ipv6 else host.ipv4
+        assert found is not None
+        return found
 
     def write_private(self, name: str, text: str) -> str:
         path = self.files / name
@@ -96,7 +112,7 @@ class Fleet:
     def write_token(
         self, name: str, cluster: str = "fleet", secret: bytes | None = None, key: bytes | None = None
     ) -> str:
-        nucleus = (Endpoint(self.nucleus_host.ipv4, 51820),)
+        nucleus = (Endpoint(self.address(self.nucleus_host), 51820),)
         return self.write_private(name, JoinToken(nucleus, cluster, key or self.nucleus_key, secret).format())
 
     def write_config(self, name: str, values: dict[str, object]) -> str:
@@ -121,7 +137,7 @@ class Fleet:
     def robot(self, name: str | None = None) -> Robot:
         """A robot on a host of its own, not started."""
         number = len(self.robots) + 1
-        self.robots.append(Robot(self, number, self.lab.host(name or f"robot{number}")))
+        self.robots.append(Robot(self, number, self.lab.host(name or f"robot{number}", mtu=self.mtu)))
         return self.robots[-1]
 
     def connected(self) -> None:
