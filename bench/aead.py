@@ -4,7 +4,7 @@
 
 One run is a few milliseconds of each; the subjects take turns, and a ratio is that of the same turn, so that a
 neighbour on the same core disturbs both. BPF: BPF_PROG_TEST_RUN, less the time of a program that does nothing. OpenSSL:
-libcrypto in a tight loop (bench/tools/aead.c), once without the AVX-512 of the processor (what the target is stated for)
+libcrypto in a tight loop (bench/tools/aead.c), once without the AVX-512 of the processor (as the target is stated)
 and once with all that it has; "update" leaves out what a packet needs besides: nonce, header, tag. Needs root, a C
 compiler and libcrypto.
 """
