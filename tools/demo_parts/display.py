@@ -29,12 +29,14 @@ class Row:
     underlay: str = "-"
     sending: str = "-"
     receiving: str = "-"
+    kernel: str = "-"  # frames that Synapse sealed and opened
     chatter: str = "-"
 
 
 TITLES = {
     "robot": "robot", "vip": "VIP", "peers": "peers", "session": "session", "overlay": "RTT overlay",
-    "underlay": "RTT underlay", "sending": "sending", "receiving": "receiving", "chatter": "/chatter",
+    "underlay": "RTT underlay", "sending": "sending", "receiving": "receiving", "kernel": "in the kernel",
+    "chatter": "/chatter",
 }  # fmt: skip
 
 
@@ -126,10 +128,11 @@ class LiveDisplay(Display):
 
 def make_table(rows: Sequence[Row]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for key, title in TITLES.items():
+    shown = {key: title for key, title in TITLES.items() if any(getattr(row, key) != "-" for row in rows)}
+    for key, title in shown.items():
         table.add_column(title, justify="left" if key in ("robot", "vip", "session") else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(getattr(row, key) for key in TITLES))
+        table.add_row(*(getattr(row, key) for key in shown))
     return table
 
 

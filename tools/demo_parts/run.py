@@ -6,10 +6,10 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from omni_core.constants import DEFAULT_PORT
 from tools.demo_parts.applications import GREETING, Applications
@@ -17,7 +17,7 @@ from tools.demo_parts.display import Display, rate_text, time_text
 from tools.demo_parts.fleet import Fleet, Robot
 from tools.demo_parts.inside.bulk import PATTERN
 from tools.demo_parts.proof import Flow, Proof, examine, forbidden_text
-from tools.demo_parts.watch import Watch, frames
+from tools.demo_parts.watch import Watch, engine_text, frames, opened
 from tools.netlab import Lab, LabError, LabTimeout, read_pcap, wait_for
 
 BULK = Path(__file__).parent / "inside" / "bulk.py"
@@ -26,6 +26,7 @@ BULK_BYTES = 4_000_000
 REFRESH = 0.5  # s between two looks at everything
 SESSION_TIMEOUT = 60.0  # s
 DISCOVERY_TIMEOUT = 60.0  # s; Fast DDS takes one or two, more on a busy machine
+BY_HAND = ("tx_group", "tx_unknown", "tx_no_session", "tx_send")  # ways of frames that the Ganglion itself handled
 LAST_WORDS = 5.0  # s for messages that are under way
 HEARD_SHARE = 0.8  # of what was said, that each listener must have heard
 
@@ -79,8 +80,8 @@ class Demo:
             fleet.start_ganglia()
         with phase("a session between every two robots") as details:
             self._wait_for_sessions(watch)
-            engine = watch.statuses[fleet.robots[0].name]
-            details.append(f"engine {engine['engine']}, MTU {engine['interface_mtu']}")
+            status = watch.statuses[fleet.robots[0].name]
+            details.append(f"{engine_text(status)}; MTU {status['interface_mtu']}")
         with phase("discovery by DDS multicast") as details:
             watch.start_probe()
             watch.applications = applications = Applications(self._lab, fleet.robots, self._options.around_overlay)
@@ -89,6 +90,7 @@ class Demo:
             heard = self._listen(fleet, watch, applications)
         with phase("throughput of one TCP stream, robot1 to robot2"):
             goodput = self._transfer(fleet.robots[0], fleet.robots[1])
+        self._display.rows(watch.rows())
         self._watch = None  # the table keeps what it was at work
         with phase("nodes: deactivate, cleanup, shutdown"):
             applications.stop()
@@ -110,6 +112,7 @@ class Demo:
         return [
             *message_checks(heard),
             *counter_checks(heard),
+            *kernel_checks(watch.statuses),
             Check(proof.ok, proof_text(proof)),
             round_trip_check(watch.round_trips()),
             Check(True, f"throughput, one TCP stream: {rate_text(goodput)}"),
@@ -227,6 +230,20 @@ def counter_checks(heard: Heard) -> list[Check]:
         sealed, opened = heard.sealed[name], heard.opened[name]
         text = f"meanwhile robot1's Ganglion sealed {sealed} frames for {name}, which opened {opened}"
         checks.append(Check(min(sealed, opened) >= max(1, len(numbers)), text))
+    return checks
+
+
+def kernel_checks(statuses: Mapping[str, dict[str, Any]]) -> list[Check]:
+    """With the engine kernel: its programs did the work, and the Ganglion saw only what they could not decide."""
+    checks = []
+    for name, status in statuses.items():
+        if ways := status["ways"]:
+            by_hand = sum(count for way, count in ways.items() if way in BY_HAND)
+            text = (
+                f"{name}: Synapse sealed {ways.get('tx_sealed', 0)} frames and opened {opened(ways)} in the kernel; "
+                f"{by_hand} went through the Ganglion"
+            )
+            checks.append(Check(by_hand < min(ways.get("tx_sealed", 0), opened(ways)), text))
     return checks
 
 

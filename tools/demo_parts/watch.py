@@ -66,6 +66,7 @@ class Watch:
             self.statuses[robot.name] = status
             row.peers = f"{peers_up(status)}/{len(self._fleet.robots) - 1}"
             row.session = session_text(status)
+            row.kernel = kernel_text(status)
             self._rates(robot, row)
         for path in ("overlay", "underlay"):
             if recent := trips.get(f"{path}-{robot.name}", [])[-RECENT:]:
@@ -102,6 +103,22 @@ def session_text(status: dict[str, Any]) -> str:
     waiting = [peer["state"] for peer in peers if peer["state"] != "up"]
     ages = [peer["session_age_s"] for peer in peers if peer["session_age_s"] is not None]
     return waiting[0] if waiting else f"up {max(ages, default=0.0):.0f} s"
+
+
+def kernel_text(status: dict[str, Any]) -> str:
+    """What the programs of the engine kernel did; "-" with another engine."""
+    ways = status["ways"]
+    return f"sealed {ways.get('tx_sealed', 0)}, opened {opened(ways)}" if ways else "-"
+
+
+def opened(ways: dict[str, int]) -> int:
+    return ways.get("rx_delivered", 0) + ways.get("rx_control", 0)
+
+
+def engine_text(status: dict[str, Any]) -> str:
+    where = ", ".join(f"{each['xdp_mode']}-mode XDP on {each['interface']}" for each in status["underlay"])
+    reason = status["engine_reason"] and f": {status['engine_reason']}"
+    return f"engine {status['engine']}{reason or (where and f': Synapse, {where}')}"
 
 
 def frames(status: dict[str, Any], peer_name: str, direction: str) -> int:
