@@ -1,6 +1,6 @@
 """A bpffs of our own for each test module, far from /sys/fs/bpf, and programs loaded into it.
 
-The programs of Synapse take longest to compile and load: once for all tests, which take a new plane each over their maps.
+The programs of Synapse take longest to load: once for all tests, each of which has a new plane over their maps.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from support.bpf_programs import LoadPrograms
-from support.synapse import KINDS, MAX_FRAME, MakeRig, Rig
+from support.synapse import MAX_FRAME, MakeRig, Rig
 
 from omni_core.io.synapse import bpffs, loader, sources
+from omni_core.io.synapse.programs import KINDS
 
 
 @pytest.fixture(scope="module")

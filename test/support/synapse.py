@@ -13,7 +13,6 @@ from omni_core.io.synapse import abi
 from omni_core.io.synapse.bpf_call import MapType
 from omni_core.io.synapse.loader import Loaded
 from omni_core.io.synapse.plane import KernelDataPlane, RouteInfo
-from omni_core.io.synapse.programs import KINDS
 from omni_core.io.synapse.ringbuf import RingBuffer
 from omni_core.io.synapse.syscalls import BpfMap
 from omni_core.types import Endpoint, Mac
@@ -30,6 +29,7 @@ SYN, TAP, LOOPBACK = 71, 72, 1
 MAC1_KEY = bytes(range(32))
 
 _U32 = struct.Struct("=I")
+_OF_CONNECT = {"programs", "cpu_programs", "cpus"}  # filled by every plane; taking something out makes the kernel wait
 
 
 class Verdict(NamedTuple):
@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
 
 
 class Rig:
-    """A new KernelDataPlane over maps that are as if just loaded. ``close`` leaves them so."""
+    """A new KernelDataPlane over maps that are as if just loaded. The next Rig clears what this one leaves."""
 
     def __init__(
         self,
@@ -68,6 +68,8 @@ class Rig:
             adopt=adopt,
         )
         self.plane.set_local_addresses([HERE_4, HERE_6])
+        with self.config() as config:
+            self.cpus, config.cpus = config.cpus, 0  # every packet is opened where it arrives, however fast tests are
 
     # --- running ---
 
@@ -107,8 +109,8 @@ class Rig:
         assert self.maps["programs"].delete(_U32.pack(program))
 
     def snapshot(self) -> dict[str, dict[bytes, bytes]]:
-        """Everything that the programs may change, but counters, scratch and the ring buffer."""
-        left_out = ("counters", "scratch", "programs", "events")
+        """Everything that a packet may change, but counters, events, and which CPU is to open the next one."""
+        left_out = {"counters", "events", "scratch", "session_rates", "flow_rates", *_OF_CONNECT}
         return {name: dict(held.items()) for name, held in self.maps.items() if name not in left_out}
 
     def clear(self) -> None:
@@ -117,11 +119,11 @@ class Rig:
                 ring = RingBuffer(held)
                 ring.read()
                 ring.close()
-            elif name != "programs":  # every plane puts them in; taking one out makes the kernel wait
+            elif name not in _OF_CONNECT:
                 _clear(held)
 
     def close(self) -> None:
-        self.plane.close()
+        self.plane.detach()  # close() waits for running programs before it wipes; here there are none
 
 
 MakeRig = Callable[..., Rig]
