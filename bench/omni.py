@@ -15,7 +15,8 @@ from omni_core.io.keyfile import create_identity
 from omni_core.version import version
 from tools.netlab import Host, Lab, LabError, LabProcess, wait_for
 
-SESSION_TIMEOUT = 20.0  # s
+SESSION_TIMEOUT = 30.0  # s; an engine in the kernel is compiled first
+CLEAN_UP = 10.0  # s for the Ganglion to take its programs and devices away
 PORT = 51820
 INTERFACE = "omni0"
 VIP4 = (ADDRESS_A, ADDRESS_B)
@@ -28,13 +29,14 @@ class OmniSubject:
         self.name = engine
         self.description = description
         self._engine = engine
+        self._attached = ""  # how the engine sits on the underlay
         self._processes: list[LabProcess] = []
 
     def missing_packages(self) -> Sequence[str]:
         return ()
 
     def version(self) -> str:
-        return version()
+        return f"{version()}{self._attached}"
 
     def unavailable(self) -> str | None:
         return None
@@ -65,7 +67,7 @@ class OmniSubject:
 
     def down(self) -> None:
         for process in self._processes:
-            process.stop()
+            process.stop(CLEAN_UP)
         self._processes.clear()
 
     def _write_config(self, path: Path, **values: object) -> Path:
@@ -82,6 +84,10 @@ class OmniSubject:
                 status = request(socket, "status")
             except OmniError:
                 return False  # not yet there
+            if status["engine"] != self._engine:
+                raise LabError(f"{self.name}: the engine is {status['engine']}, not {self._engine}")
+            modes = [f"{u['interface']}: XDP {u['xdp_mode']}" for u in status.get("underlay", []) if u.get("xdp_mode")]
+            self._attached = f" ({', '.join(modes)})" if modes else ""
             return any(peer["state"] == "up" for peer in status["peers"])
 
         wait_for(is_up, SESSION_TIMEOUT, f"the session of {self.name}")

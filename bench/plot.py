@@ -35,7 +35,7 @@ def _draw_column(summary: Summary, kinds: Mapping[str, str], column: Column, pat
     lowest, highest = min(f.minimum for f in figures.values()), max(f.maximum for f in figures.values())
     colours = [COLOURS[kinds[name]] for name in names]
     image, axes = pyplot.subplots(figsize=(8, 1.6 + 0.6 * len(names)), layout="constrained")
-    logarithmic = lowest > 0 and max(medians) / min(medians) >= LOG_FROM
+    logarithmic = column.unit != "%" and lowest > 0 and max(medians) / min(medians) >= LOG_FROM
     if logarithmic:  # no bars: their length would mean nothing
         axes.set_xscale("log")
         axes.set_xlim(lowest / 2, highest * (highest / lowest) ** 0.5)
@@ -46,7 +46,7 @@ def _draw_column(summary: Summary, kinds: Mapping[str, str], column: Column, pat
         axes.xaxis.set_major_formatter("{x:,g}")
     else:
         axes.barh(names, medians, height=0.55, color=colours, zorder=2)
-        axes.set_xlim(0, highest * 1.4 or 1)
+        axes.set_xlim(0, highest * 1.6 or 1)
     for row, figure in enumerate(figures.values()):
         axes.scatter(figure.values, [row] * len(figure.values), s=16, color=DOT_COLOUR, alpha=0.6, lw=0, zorder=3)
         text = f"{figure.median:,.{column.digits}f} {column.unit}{_beside(figure, column)}"
@@ -54,7 +54,7 @@ def _draw_column(summary: Summary, kinds: Mapping[str, str], column: Column, pat
             text, (figure.maximum, row), (10, 0), textcoords="offset points", va="center", fontsize=10, zorder=4
         )
     better = "more is better" if column.more_is_better else "less is better"
-    axes.set_title(f"{column.title} ({better})", loc="left", fontsize=12, fontweight="bold")
+    image.suptitle(f"{column.title} ({better})", x=0.01, ha="left", fontsize=12, fontweight="bold")
     axes.set_xlabel(f"{column.unit}{', logarithmic' if logarithmic else ''}    {caption}", fontsize=8, color="#475569")
     axes.invert_yaxis()
     axes.grid(axis="x", color="#e2e8f0", zorder=1)

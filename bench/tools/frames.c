@@ -23,8 +23,8 @@
 #define LOSS 0.01
 #define CLOSE 1.04         /* of the bounds, one by the other */
 #define KEPT_UP 0.95       /* a sender that reached less of the rate is itself the limit */
-#define QUEUED 1.02        /* receiving takes as long as sending; a queue in between would make a high rate look good */
-#define SLACK (2 * MILLISECOND)
+#define QUEUED 1.05        /* receiving takes as long as sending; a queue in between would make a high rate look good */
+#define SLACK (10 * MILLISECOND)
 #define NAP (100 * MICROSECOND)
 #define AWAKE (20 * MILLISECOND)
 #define SETTLE (50 * MILLISECOND)
