@@ -62,7 +62,10 @@ class RouteLookup:
     def route_to(self, endpoint: Endpoint) -> RouteInfo | None:
         """None: there is no way now, it ends on this machine, or ``listen`` has no address of this family."""
         host, _, zone = endpoint.host.partition("%")
-        address = ipaddress.ip_address(host)
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return None  # a name
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         if self._bound and family not in self._sources:
             return None
