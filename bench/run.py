@@ -92,7 +92,8 @@ class Run:
         """Each subject has hosts of its own: an XDP program on a NIC changes it for everyone who uses it."""
         self._say(f"{subject.name}: {subject.description}")
         if (reason := subject.unavailable()) is not None:
-            return self._skip(subject, reason)
+            self._skip(subject, reason)
+            return None
         a, b = (lab.host(f"{subject.name}-{end}") for end in "ab")
         try:
             pair = connect(a, b, subject.up(lab, a, b), tools)
@@ -101,7 +102,8 @@ class Run:
             if subject.kind == "reference":
                 raise
             subject.down()
-            return self._skip(subject, str(error))
+            self._skip(subject, str(error))
+            return None
         self.subjects[subject.name] = {
             "description": subject.description,
             "kind": subject.kind,

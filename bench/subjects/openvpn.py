@@ -21,15 +21,13 @@ class Openvpn(Peer):
 
     def connect(self, directory: Path, a: Host, b: Host) -> None:
         fingerprints = {host: _make_certificate(directory, host.name) for host in (a, b)}
-        for host, other, role in ((b, a, "--tls-server"), (a, b, "--tls-client")):
+        for host, other, role in ((b, a, ["--tls-server", "--dh", "none"]), (a, b, ["--tls-client"])):
             assert host.ipv4 is not None and other.ipv4 is not None
-            own = ["--cert", directory / f"{host.name}.crt", "--key", directory / f"{host.name}.key"]
+            own = ["--cert", str(directory / f"{host.name}.crt"), "--key", str(directory / f"{host.name}.key")]
             underlay = ["--proto", "udp4", "--local", host.ipv4, "--remote", other.ipv4, "--port", str(PORT)]
             device = ["--dev", self.interface, "--dev-type", "tap", "--tun-mtu", str(self.mtu), "--mssfix", "0"]
-            tls = [role, "--dh", "none", "--peer-fingerprint", fingerprints[other], "--data-ciphers", CIPHER]
-            if role == "--tls-client":
-                tls = [word for word in tls if word not in ("--dh", "none")]
-            self.start(host, ["openvpn", *underlay, *device, *tls, *own, "--cipher", CIPHER, "--verb", "1"])
+            tls = [*role, "--peer-fingerprint", fingerprints[other], "--data-ciphers", CIPHER, "--cipher", CIPHER]
+            self.start(host, ["openvpn", *underlay, *device, *tls, *own, "--verb", "1"])
 
 
 def _make_certificate(directory: Path, name: str) -> str:

@@ -10,7 +10,7 @@ from tools.netlab import Host
 
 VXLAN_HEADER = 8
 VXLAN_PORT = 4789
-WG = ("10.78.0.1", "10.78.0.2")
+WG_A, WG_B = "10.78.0.1", "10.78.0.2"
 
 
 class VxlanWg(wireguard_go.WireguardGo):
@@ -22,7 +22,7 @@ class VxlanWg(wireguard_go.WireguardGo):
 
     def connect(self, directory: Path, a: Host, b: Host) -> None:
         self.connect_wireguard(directory, a, b, "wg0")
-        for host, own, other in ((a, *WG), (b, *reversed(WG))):
+        for host, own, other in ((a, WG_A, WG_B), (b, WG_B, WG_A)):
             host.ip(f"address add {own}/{PREFIX_LENGTH} dev wg0")
             host.ip(f"link set wg0 mtu {wireguard_go.MTU} up")
             host.ip(f"link add vx0 type vxlan id 77 local {own} remote {other} dstport {VXLAN_PORT} dev wg0")

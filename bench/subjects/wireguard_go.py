@@ -5,6 +5,7 @@ The module of the kernel is not used: not every kernel has it, and it would be n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers import IPV4_UDP, Peer, run
@@ -18,7 +19,7 @@ MTU = 1500 - OVERHEAD  # 1,440
 class WireguardGo(Peer):
     name = "wireguard-go"
     description = "WireGuard in userspace (L3)"
-    commands = (("wireguard-go", "wireguard-go"), ("wg", "wireguard-tools"))
+    commands: Sequence[tuple[str, str]] = (("wireguard-go", "wireguard-go"), ("wg", "wireguard-tools"))
     interface = "wg0"
     mtu = MTU
 
