@@ -14,9 +14,9 @@ written as bytes here (bpf/aead_asm.h), a block takes about 1,570 instructions, 
 - The first column round is the same for every block of a packet but for the column with the counter. It is done once.
 
 The 20 half rounds wait for each other: 4 steps of sum, xor, multiplication (3 cycles) and shift make 480 cycles, and a
-block takes 492 on an undisturbed Zen 4 core. What was measured beside that: rotations by two shifts and an or, 545 (less
-waiting, 600 instructions more); a mix of both, 541 to 574; two or three quarter rounds in lockstep, 516 to 554; two
-blocks interleaved, 485 to 533 for each: twice the words in memory eat what the waiting leaves free.
+block takes 492 on an undisturbed Zen 4 core. What was measured beside that: rotations by two shifts and an or, 545
+(less waiting, 600 instructions more); a mix of both, 541 to 574; two quarter rounds in lockstep, 516 to 554; two blocks
+interleaved, 485 to 533 for each: twice the words in memory eat what the waiting leaves free.
 """
 
 from __future__ import annotations
