@@ -82,7 +82,7 @@ static __always_inline int transmit(struct xdp_md *ctx)
 			if (bpf_xdp_adjust_head(ctx, sizeof(*prefix)))
 				return drop(DROP_NO_ROOM);
 			programs.call(ctx, PROGRAM_RX);
-			return drop(DROP_NOT_MARKED);
+			return drop(DROP_NO_ROOM); /* not loaded */
 		}
 		if (prefix->kind != SLOW_SEAL)
 			return drop(DROP_NOT_MARKED);

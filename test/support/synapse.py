@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
 from omni_core.constants import FDB_AGEING, FDB_MAX_LOCAL, FDB_MAX_PER_PEER
@@ -92,8 +93,11 @@ class Rig:
     def ways(self) -> Counter[int]:
         return Counter(self.plane.ways())
 
-    def config(self) -> Edited[abi.Config]:
-        return Edited(self.maps["config"], bytes(4), abi.Config)
+    @contextmanager
+    def config(self) -> Iterator[abi.Config]:
+        """The plane's own copy, written to the map on leaving."""
+        yield self.plane._config
+        self.plane._write_config()
 
     def session(self, receive_id: int) -> Edited[abi.Session]:
         slot = self.maps["session_slots"].lookup(receive_id.to_bytes(8, "little"))
@@ -101,8 +105,7 @@ class Rig:
         return Edited(self.maps["sessions"], slot, abi.Session)
 
     def mark(self) -> bytes:
-        with self.config() as config:
-            return bytes(config.mark)[:6]
+        return bytes(self.plane._config.mark)[:6]
 
     def unload(self, program: abi.Program) -> None:
         """From the program array, as when loading it had failed."""
