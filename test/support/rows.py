@@ -13,6 +13,7 @@ from support.outer import packet
 from support.planes import frame, key_pair, seal
 from support.synapse import HERE_4, HERE_6, PORT, Rig, Verdict
 
+from omni_core.crypto.aead import Aead
 from omni_core.dataplane.port import SessionKeys
 from omni_core.io.synapse import abi
 from omni_core.types import Endpoint, Mac, PeerId
@@ -62,6 +63,18 @@ class World:
         payload = seal(self.there[peer], sequence, sequence if nonce is None else nonce, inner)
         here = destination or (ME_6 if peer == SIX else ME_4)
         return packet(payload[:cut], source or AT[peer], here, **outer)
+
+    def sealer(self, inner: bytes = DATA, peer: PeerId = FOUR) -> Callable[[int], bytes]:
+        """``sealed(inner, sequence)``, fast: for tests with thousands of packets over IPv4. No UDP checksum."""
+        head = self.sealed(inner, checksum=False)[: 14 + 20 + 8]
+        send_id = self.there[peer].send_id.to_bytes(8, "little")
+        aead = Aead(self.there[peer].send_key)
+
+        def make(sequence: int) -> bytes:
+            header = send_id + 2 * sequence.to_bytes(8, "little")
+            return head + header + aead.seal(sequence, inner, header)
+
+        return make
 
     def expected(self, inner: bytes, sequence: int = 0, peer: PeerId = FOUR) -> bytes:
         """What synapse_tx must make of ``inner``, to the last byte."""
