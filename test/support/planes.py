@@ -8,7 +8,7 @@ from typing import Any
 
 from omni_core.constants import FIRST_DATA_BYTE
 from omni_core.crypto.aead import Aead
-from omni_core.dataplane.port import Datagram, SessionKeys
+from omni_core.dataplane.port import Datagram, DataPlane, SessionKeys
 from omni_core.dataplane.userspace import UserspaceDataPlane
 from omni_core.drops import DropCounters
 from omni_core.types import Endpoint, Mac, PeerId
@@ -47,10 +47,14 @@ def seal(keys: SessionKeys, sequence: int, nonce: int, inner: bytes) -> bytes:
 class Pair:
     """A and B with one session in use both ways; each knows the other's path, floods to it, and has its MAC pinned."""
 
-    def __init__(self, draw: random.Random, now: float = 100.0) -> None:
+    def __init__(
+        self, draw: random.Random, now: float = 100.0, a: DataPlane | None = None, b: DataPlane | None = None
+    ) -> None:
+        """``a``, ``b``: other engines than the python one, new, each with its MAC pinned to the local port."""
         self.draw = draw
         self.now = now
-        self.a, self.b = UserspaceDataPlane(MAC_A), UserspaceDataPlane(MAC_B)
+        self.a: Any = a or UserspaceDataPlane(MAC_A)  # tests of the python engine look inside it
+        self.b: Any = b or UserspaceDataPlane(MAC_B)
         for plane, peer, mac, endpoint in ((self.a, PEER_B, MAC_B, AT_B), (self.b, PEER_A, MAC_A, AT_A)):
             plane.set_path(peer, endpoint)
             plane.set_flood([peer])
