@@ -234,6 +234,10 @@ class Lab:
             self.internet.shape(rate, interface=port)
         return host
 
+    def port_of(self, host: Host) -> str:
+        """Name of the bridge port in ``internet`` that the host's eth0 is connected to."""
+        return self._ports[host.name]
+
     def inner_host(self, behind: Host, name: str, address: str | None = None) -> Host:
         """A host on a cable to ``behind`` only: eth0 here, the next lanN there, up and without an address.
 
