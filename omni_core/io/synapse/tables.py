@@ -100,7 +100,7 @@ class KernelFdb:
         for mac, vlan, owner, flags, seen in list(self._rows()):
             if flags & abi.FDB_STATIC:
                 continue
-            if seen <= oldest or self._pinned(mac):
+            if seen <= oldest:
                 self._entries.delete(_KEY.pack(mac, vlan))
             else:
                 counts[owner] += 1
@@ -137,8 +137,13 @@ class KernelFdb:
 
     def _remove_static(self, mac: Mac, vlan: int) -> None:
         pins = self._static.get(mac)
-        if pins is None or pins.pop(vlan, None) is None:
+        if pins is None or vlan not in pins:
             return
+        if vlan == abi.VLAN_ANY:  # what was learned before it was pinned is out of date
+            for other, at, _, flags, _ in list(self._rows()):
+                if other == mac and not flags & abi.FDB_STATIC:
+                    self._entries.delete(_KEY.pack(other, at))
+        del pins[vlan]
         self._entries.delete(_KEY.pack(mac, vlan))
         self._write_static(mac)
         if not pins:
