@@ -384,7 +384,7 @@ class GanglionEngine:
             if event.reason is UnresolvedReason.UNKNOWN_DESTINATION:
                 self._flood_unknown(event.frame, now)
             elif peer is not None:
-                self.resolver.no_session(peer, event.frame, now)
+                self._send_or_wait(peer, event.frame, now)
         elif isinstance(event, Confirmed):
             self.sessions.confirm(event.receive_id, now)
             self._handle_session_events(now)  # before the next event: its answer needs the session
@@ -392,6 +392,14 @@ class GanglionEngine:
             self.peering.moved(event.receive_id, event.source)
         elif isinstance(event, ControlFrame):
             self._on_control(event, now)
+
+    def _send_or_wait(self, peer: Peer, frame: bytes, now: float) -> None:
+        """The session may have begun while the frame was on its way from the data plane to us."""
+        sending = self.sessions.sending(peer.public_key)
+        if peer.up_since is not None and sending is not None and now < sending.expires:
+            self.plane.frames_to_peer(peer.id, [frame], now)
+        else:
+            self.resolver.no_session(peer, frame, now)
 
     def _flood_unknown(self, frame: bytes, now: float) -> None:
         """IEEE 802.1D, 7.7: an unknown unicast frame goes everywhere; what answers it teaches the FDB."""

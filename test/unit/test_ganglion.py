@@ -17,6 +17,7 @@ from omni_core.constants import (
     REKEY_AFTER_TIME,
     REKEY_ATTEMPT_TIME,
 )
+from omni_core.dataplane.port import Unresolved, UnresolvedReason
 from omni_core.drops import DropReason
 from omni_core.engines.ganglion_events import PeerDown, PeerUp, PingResult, Warned
 from omni_core.engines.settings import StaticMacSettings, StaticPeerSettings
@@ -47,6 +48,19 @@ def test_static_peers_form_one_segment(wire: Wire) -> None:
     broadcast = frame(b"\xff" * 6, a.mac)
     a.engine.receive_frames([unicast, broadcast], wire.now)
     assert wire.take_frames() == [[], [unicast, broadcast], [broadcast]]
+
+
+def test_a_frame_that_was_on_its_way_when_the_session_began_is_sent_at_once(wire: Wire) -> None:
+    """A data plane that runs beside the Ganglion may say "no session" of a frame, and the session begins meanwhile."""
+    wire.start()
+    a, b, _ = wire.edges
+    peer = a.engine.book.get(b.key)
+    assert peer is not None
+    late = frame(b.mac, a.mac)
+    a.plane._events.append(Unresolved(late, UnresolvedReason.NO_SESSION, peer.id))
+    a.engine.receive_frames([], wire.now)
+    assert wire.take_frames() == [[], [late], []]
+    assert a.engine.status(wire.now).waiting_frames == 0
 
 
 def test_frames_wait_for_the_handshake_in_order(wire: Wire) -> None:

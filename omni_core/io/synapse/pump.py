@@ -40,7 +40,13 @@ class KernelPump(GanglionPump):
         self._loop.remove_reader(self._plane.events_fd)
 
     def flush(self) -> None:
-        self._write(self._plane.take_tap_packets())
+        """Frames that waited for a session go out now, with those that came here while it began: the programs send
+        what follows themselves, so that the flow's order breaks once at most."""
+        waiting = self._plane.take_tap_packets()
+        if waiting and self._running:
+            self._receive(self._read())
+            waiting += self._plane.take_tap_packets()
+        self._write(waiting)
         super().flush()
 
     def _write(self, packets: Sequence[bytes]) -> None:
@@ -49,14 +55,16 @@ class KernelPump(GanglionPump):
             self.drops.add(DropReason.PORT_REFUSED, refused)
 
     def _on_frames(self) -> None:
-        packets = self._read()
+        try:
+            self._receive(self._read())
+        finally:
+            self.flush()
+
+    def _receive(self, packets: Sequence[bytes]) -> None:
         if packets:
             now = self._loop.time()
             group = self._plane.receive_from_tap(packets, now)
-            try:
-                self._engine.receive_frames(group, now)  # also when there are none: the plane has news for the engine
-            finally:
-                self.flush()
+            self._engine.receive_frames(group, now)  # also when there are none: the plane has news for the engine
 
     def _on_news(self) -> None:
         now = self._loop.time()
