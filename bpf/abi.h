@@ -185,6 +185,7 @@ enum way {
 	WAY_RX_SIGNALING = 131, /* to the socket */
 	WAY_RX_FOREIGN = 132,   /* not ours, untouched */
 	WAY_RX_STEERED = 133,   /* of an elephant: another CPU opens it, and counts what becomes of it */
+	WAY_RX_MERGED = 134,    /* longer than any of ours, in generic mode: several in one, to the socket */
 	WAY_TX_SEALED = 140,
 	WAY_TX_SEND = 141, /* sealed; the Ganglion's socket sends it */
 	WAY_TX_GROUP = 142,
@@ -205,6 +206,7 @@ enum program {
 	PROGRAM_WRAP = 4,
 	PROGRAM_OPEN = 5,
 	PROGRAM_STEER = 6,
+	PROGRAM_RX_GENERIC = 7,
 };
 
 #endif

@@ -41,7 +41,42 @@ static __always_inline int control_to_ganglion(struct xdp_md *ctx, const struct 
 	return bpf_redirect(cfg->tap_ifindex, 0);
 }
 
-static __always_inline int deliver(struct xdp_md *ctx)
+#define MOVE_MASK 0x3fff /* of offsets in a packet: more than the longest has */
+
+/* In generic mode the tail of a packet is not to be adjusted: the kernel (bpf_prog_run_generic_xdp) sets skb->tail from
+ * skb->data, which stands behind the Ethernet header then, so it ends up 14 bytes behind the end. TCP, which appends
+ * to the tail, would hand corrupted data to the application; neighbour discovery drops what it takes for options.
+ * Instead the frame is moved to the end of the packet, over the tag. From its end, as both places overlap; up to 7
+ * bytes in front of it move along. Returns -1 when the packet is not as long as it should be. */
+static __always_inline int move_to_end(void *data, void *end, __u64 offset, __u64 length, __u64 surplus)
+{
+	__u64 at = offset + length, moved = 0;
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < SYNAPSE_MAX_FRAME / 8 + 1; i++) {
+		__u64 from, to;
+		void *source, *target;
+
+		if (moved >= length)
+			break;
+		moved += 8;
+		from = (at - moved) & MOVE_MASK;
+		to = (at - moved + surplus) & MOVE_MASK;
+		opaque(from);
+		opaque(to);
+		if (from > MOVE_MASK || to > MOVE_MASK)
+			return -1;
+		source = data + from;
+		target = data + to;
+		if (source + 8 > end || target + 8 > end)
+			return -1;
+		*(__u64 *)target = *(__u64 *)source;
+	}
+	return 0;
+}
+
+/* ``may_be_generic``: synapse_rx_generic may have called. */
+static __always_inline int deliver(struct xdp_md *ctx, const int may_be_generic)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct config *cfg = get_config();
@@ -100,7 +135,14 @@ static __always_inline int deliver(struct xdp_md *ctx)
 		session->last_unicast = now;
 	if (!fdb_learn(room, frame + 6, vlan_of(frame, length, end), session->peer, cfg->fdb_max_per_peer, now))
 		return drop(DROP_SOURCE_MAC_REFUSED);
-	if (bpf_xdp_adjust_tail(ctx, -(int)surplus) || bpf_xdp_adjust_head(ctx, offset))
+	if (may_be_generic && room->generic) {
+		if (move_to_end(data, end, offset, length, surplus))
+			return drop(DROP_NO_ROOM);
+		offset += surplus;
+	} else if (bpf_xdp_adjust_tail(ctx, -(int)surplus)) {
+		return drop(DROP_NO_ROOM);
+	}
+	if (bpf_xdp_adjust_head(ctx, offset))
 		return drop(DROP_NO_ROOM);
 	count(WAY_RX_DELIVERED);
 	return bpf_redirect(cfg->syn_ifindex, 0);

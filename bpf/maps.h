@@ -45,6 +45,7 @@ struct scratch {
 	__u32 slot; /* of the session */
 	__u32 peer;
 	__u64 sequence, stream;
+	__u32 generic; /* it runs in generic mode: see deliver.h */
 	__u64 length; /* of the inner frame */
 	__u64 offset; /* of the data header (open, deliver), or of the frame (seal) */
 	__u64 now;    /* ns */

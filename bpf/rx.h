@@ -66,8 +66,9 @@ static __always_inline int receive_control(struct xdp_md *ctx, __u8 type, __u64 
 	return drop(DROP_NO_ROOM); /* not loaded */
 }
 
-/* ``on_cpu``: on the CPU that synapse_steer chose. */
-static __always_inline int receive(struct xdp_md *ctx, const int on_cpu)
+/* ``on_cpu``: on the CPU that synapse_steer chose. ``generic``: in generic mode, which has no use for other CPUs: there
+ * the stack spreads packets (RPS). */
+static __always_inline int receive(struct xdp_md *ctx, const int on_cpu, const int generic)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct config *cfg = get_config();
@@ -110,8 +111,13 @@ static __always_inline int receive(struct xdp_md *ctx, const int on_cpu)
 	if (!known && !ours)
 		return pass(WAY_RX_FOREIGN);
 	length = (outer->payload_length & LENGTH_MASK) - SYNAPSE_HEADER - SYNAPSE_TAG;
-	if (length > SYNAPSE_MAX_FRAME)
+	if (length > SYNAPSE_MAX_FRAME) {
+		/* A sender on this machine may hand over several datagrams in one (UDP_SEGMENT over a veth). In driver mode
+		 * the kernel cuts them apart in time; here it does when the socket gets them. */
+		if (generic && ours && ctx->ingress_ifindex != cfg->tap_ifindex)
+			return pass(WAY_RX_MERGED);
 		return drop(DROP_TOO_LONG);
+	}
 	stream = nonce >> STREAM_SHIFT;
 	if ((nonce & SEQUENCE_MASK) != sequence || stream >= SYNAPSE_STREAMS)
 		return drop(DROP_BAD_NONCE);
@@ -134,10 +140,11 @@ static __always_inline int receive(struct xdp_md *ctx, const int on_cpu)
 	room->length = length;
 	room->offset = offset;
 	room->now = now;
+	room->generic = generic;
 	if (on_cpu) {
 		cpu_programs.call(ctx, PROGRAM_OPEN);
 	} else {
-		if (cfg->cpus > 1 && is_busy(session_rates.lookup(&slot), now, BUSY_SESSION))
+		if (!generic && cfg->cpus > 1 && is_busy(session_rates.lookup(&slot), now, BUSY_SESSION))
 			programs.call(ctx, PROGRAM_STEER);
 		programs.call(ctx, PROGRAM_OPEN);
 	}

@@ -38,7 +38,13 @@
 
 int synapse_rx(struct xdp_md *ctx)
 {
-	return receive(ctx, 0);
+	return receive(ctx, 0, 0);
+}
+
+/* The same where XDP is in generic mode, on an underlay interface or on omni0-tap. */
+int synapse_rx_generic(struct xdp_md *ctx)
+{
+	return receive(ctx, 0, 1);
 }
 
 int synapse_steer(struct xdp_md *ctx)
@@ -55,7 +61,7 @@ int synapse_open(struct xdp_md *ctx)
 
 int synapse_rx_cpu(struct xdp_md *ctx)
 {
-	return receive(ctx, 1);
+	return receive(ctx, 1, 0);
 }
 
 int synapse_open_cpu(struct xdp_md *ctx)
@@ -65,7 +71,7 @@ int synapse_open_cpu(struct xdp_md *ctx)
 
 int synapse_deliver_cpu(struct xdp_md *ctx)
 {
-	return deliver(ctx);
+	return deliver(ctx, 0);
 }
 
 int synapse_mac1(struct xdp_md *ctx)
@@ -75,7 +81,7 @@ int synapse_mac1(struct xdp_md *ctx)
 
 int synapse_deliver(struct xdp_md *ctx)
 {
-	return deliver(ctx);
+	return deliver(ctx, 1);
 }
 
 int synapse_tx(struct xdp_md *ctx)

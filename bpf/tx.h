@@ -81,7 +81,7 @@ static __always_inline int transmit(struct xdp_md *ctx)
 		if (prefix->kind == SLOW_OPEN) {
 			if (bpf_xdp_adjust_head(ctx, sizeof(*prefix)))
 				return drop(DROP_NO_ROOM);
-			programs.call(ctx, PROGRAM_RX);
+			programs.call(ctx, PROGRAM_RX_GENERIC);
 			return drop(DROP_NO_ROOM); /* not loaded */
 		}
 		if (prefix->kind != SLOW_SEAL)

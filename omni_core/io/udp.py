@@ -80,6 +80,12 @@ class UdpPort:
         """
         return cls(bind_all(port, addresses))
 
+    def receive_unmerged(self) -> None:
+        """The kernel is not to merge datagrams on their way here: somebody looks at them before the socket does."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 0)
+
     @property
     def families(self) -> frozenset[int]:
         return frozenset(self._by_family)

@@ -7,7 +7,7 @@ import time
 import pytest
 from support.planes import frame
 from support.rows import AT, DATA, FOUR, FRIEND, ME_4, ME_6, NOBODY, OWN, SIX, SIXTH, STRANGER, Row, World
-from support.rows_receive import AWAY_4, AWAY_6, CONTROL, RECEIVE_ROWS, confirmed, counted, use_mac1
+from support.rows_receive import ALSO_GENERIC, AWAY_4, AWAY_6, CONTROL, RECEIVE_ROWS, confirmed, counted, use_mac1
 from support.synapse import MAC1_KEY, MAX_FRAME, SYN, XDP_REDIRECT, MakeRig
 
 from omni_core.dataplane.port import EndpointMoved
@@ -27,6 +27,20 @@ def world(make_rig: MakeRig, seed: int) -> World:
 def test_row(world: World, row: Row) -> None:
     use_mac1(world)
     row.run(world)
+
+
+@pytest.mark.parametrize("row", ALSO_GENERIC, ids=lambda row: row.what)
+def test_row_in_generic_mode(world: World, row: Row) -> None:
+    """There the frame is moved to the end of the packet, instead of cutting off what is behind it."""
+    use_mac1(world)
+    row.run(world)
+
+
+def test_frames_of_every_length_in_generic_mode(world: World) -> None:
+    for sequence, size in enumerate(range(14, MAX_FRAME + 1)):
+        inner = frame(OWN, FRIEND, size=14) + world.draw.randbytes(size - 14)
+        verdict = world.rig.run("rx_generic", world.sealed(inner, sequence=sequence, padding=bytes(size % 5)))
+        assert verdict.code == XDP_REDIRECT and verdict.data == inner, size
 
 
 def test_descriptions_are_different() -> None:

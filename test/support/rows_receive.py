@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from support.outer import packet
@@ -435,6 +436,21 @@ STEERED = [
     ),
 ]
 
+GENERIC = [
+    replace(passed(what, make, Way.RX_MERGED), program="rx_generic")
+    for what, make in (
+        ("generic mode: frame of 1523 bytes: several datagrams in one?", lambda w: w.sealed(bytes(MAX_FRAME + 1))),
+        ("generic mode: the same over IPv6", lambda w: w.sealed(bytes(MAX_FRAME + 1), peer=SIX)),
+        ("generic mode: UDP length says 65535", lambda w: w.sealed(udp_length=65535)),
+    )
+] + [
+    replace(
+        delivered("generic mode, busy session, busy flow: opened where it arrives", DATA),
+        prepare=lambda w: be_busy(w, flows=True),
+        program="rx_generic",
+    ),
+]
+
 MISSING_PROGRAMS = [
     dropped(
         "synapse_open is not loaded", lambda w: w.sealed(), DropReason.NO_ROOM, lambda w: w.rig.unload(abi.Program.OPEN)
@@ -463,4 +479,9 @@ MISSING_PROGRAMS = [
     ),
 ]
 
-RECEIVE_ROWS = NOT_OURS + CONTROL_MESSAGES + FORGED + AUTHENTIC + STEERED + MISSING_PROGRAMS
+RECEIVE_ROWS = NOT_OURS + CONTROL_MESSAGES + FORGED + AUTHENTIC + STEERED + GENERIC + MISSING_PROGRAMS
+ALSO_GENERIC = [
+    replace(row, program="rx_generic")
+    for row in NOT_OURS + CONTROL_MESSAGES + FORGED + AUTHENTIC
+    if row not in FORGED or DropReason.TOO_LONG not in row.ways
+]

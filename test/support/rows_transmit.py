@@ -307,10 +307,10 @@ DROPPED = [
     dropped("from the TAP: peer without a path", SEAL_FOUR + DATA, DropReason.NO_PATH, no_path, True),
     dropped("synapse_seal is not loaded", DATA, DropReason.NO_ROOM, unload(abi.Program.SEAL)),
     dropped(
-        "from the TAP: synapse_rx is not loaded",
+        "from the TAP: synapse_rx_generic is not loaded",
         lambda w: prefix(SlowKind.OPEN) + w.sealed(),
         DropReason.NO_ROOM,
-        unload(abi.Program.RX),
+        unload(abi.Program.RX_GENERIC),
         True,
     ),
     Row(

@@ -169,6 +169,7 @@ class Program(IntEnum):
     WRAP = 4
     OPEN = 5
     STEER = 6
+    RX_GENERIC = 7
 
 
 @unique
@@ -181,6 +182,7 @@ class Way(IntEnum):
     RX_SIGNALING = 131
     RX_FOREIGN = 132
     RX_STEERED = 133
+    RX_MERGED = 134
     TX_SEALED = 140
     TX_SEND = 141
     TX_GROUP = 142

@@ -35,9 +35,10 @@ class Attachment:
 class Attachments:
     """Keeps ``program`` on every interface that it belongs on. One thread at a time."""
 
-    def __init__(self, program: BpfProgram, modes: Mapping[str, str]) -> None:
-        """``modes``: interface -> auto, driver or generic; "" -> of all others."""
-        self._program = program
+    def __init__(self, program: BpfProgram, modes: Mapping[str, str], generic: BpfProgram | None = None) -> None:
+        """``modes``: interface -> auto, driver or generic; "" -> of all others. ``generic``: the program for that mode,
+        where it is another one."""
+        self._programs: dict[XdpMode, BpfProgram] = {"driver": program, "generic": generic or program}
         self._modes = modes
         self._known: dict[int, Attachment] = {}  # by index: an interface that vanished and returned has another one
 
@@ -47,10 +48,11 @@ class Attachments:
         Where it is attached it stays, also while the interface has lost its address.
         """
         links = {link.index: link for link in netlink.links()}
+        ids = {program.id for program in self._programs.values()}
         for index in [index for index in self._known if index not in links]:
             del self._known[index]
         for index, link in links.items():
-            ours = [mode for mode, number in link.xdp if number == self._program.id]
+            ours = [mode for mode, number in link.xdp if number in ids]
             known = self._known.get(index)
             if ours:
                 self._known[index] = Attachment(link.name, ours[0], known.reason if known else "")
@@ -75,7 +77,7 @@ class Attachments:
         reasons: list[str] = []
         for mode in tried:
             try:
-                netlink.attach_xdp(link, self._program.fd, mode)
+                netlink.attach_xdp(link, self._programs[mode].fd, mode)
             except SystemRefused as error:
                 reasons.append(f"{mode} mode: {error.problem}")
             else:

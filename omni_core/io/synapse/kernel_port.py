@@ -62,7 +62,9 @@ class KernelPort:
         self.mtu = made.mtu
         self._loaded = loaded
         self._devices = made
-        self._attachments = Attachments(loaded.programs["synapse_rx"], config.xdp_modes)
+        on_underlay = loaded.programs["synapse_rx"], loaded.programs["synapse_rx_generic"]
+        self._attachments = Attachments(on_underlay[0], config.xdp_modes, on_underlay[1])
+        request.udp.receive_unmerged()  # in generic mode XDP comes behind GRO
         with contextlib.ExitStack() as undo:
             self._routes = undo.enter_context(RouteLookup(request.udp.port, config.listen_address))
             self.plane = KernelDataPlane(
@@ -98,7 +100,7 @@ class KernelPort:
             undo.callback(port.close, False)
             devices.attach_programs(made, loaded, netlink)
             journal.add(
-                AttachedPrograms([loaded.programs["synapse_rx"].id]),
+                AttachedPrograms([loaded.programs[name].id for name in ("synapse_rx", "synapse_rx_generic")]),
                 _agreement(request, build.hash, made.mtu),
             )
             undo.pop_all()
