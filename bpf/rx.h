@@ -23,6 +23,10 @@
 #define STREAM_SHIFT 62
 #define OFFSET_MASK 127 /* of what stands before the data header */
 
+/* Linux 5.12; bcc 0.26 does not declare it. */
+static long (*check_mtu)(void *ctx, __u32 ifindex, __u32 *mtu, int difference, __u64 flags) =
+	(void *)BPF_FUNC_check_mtu;
+
 struct data_header {
 	__u64 session_id, sequence, nonce; /* little-endian */
 };
@@ -64,6 +68,16 @@ static __always_inline int receive_control(struct xdp_md *ctx, __u8 type, __u64 
 		return pass(WAY_RX_HANDSHAKE);
 	programs.call(ctx, PROGRAM_MAC1);
 	return drop(DROP_NO_ROOM); /* not loaded */
+}
+
+/* A sender on this machine may hand over several datagrams in one (UDP_SEGMENT over a veth). In driver mode the kernel
+ * cuts them apart in time; in generic mode it does when the socket gets them. Such a packet is longer than the MTU: see
+ * RUN_BYTES_MIN of omni_core/io/udp.py. */
+static __always_inline int is_merged(struct xdp_md *ctx, __u64 length)
+{
+	__u32 mtu = 0;
+
+	return length > SYNAPSE_MAX_FRAME || check_mtu(ctx, 0, &mtu, 0, 0) > 0;
 }
 
 /* ``on_cpu``: on the CPU that synapse_steer chose. ``generic``: in generic mode, which has no use for other CPUs: there
@@ -111,13 +125,10 @@ static __always_inline int receive(struct xdp_md *ctx, const int on_cpu, const i
 	if (!known && !ours)
 		return pass(WAY_RX_FOREIGN);
 	length = (outer->payload_length & LENGTH_MASK) - SYNAPSE_HEADER - SYNAPSE_TAG;
-	if (length > SYNAPSE_MAX_FRAME) {
-		/* A sender on this machine may hand over several datagrams in one (UDP_SEGMENT over a veth). In driver mode
-		 * the kernel cuts them apart in time; here it does when the socket gets them. */
-		if (generic && ours && ctx->ingress_ifindex != cfg->tap_ifindex)
-			return pass(WAY_RX_MERGED);
+	if (generic && ours && ctx->ingress_ifindex != cfg->tap_ifindex && is_merged(ctx, length))
+		return pass(WAY_RX_MERGED);
+	if (length > SYNAPSE_MAX_FRAME)
 		return drop(DROP_TOO_LONG);
-	}
 	stream = nonce >> STREAM_SHIFT;
 	if ((nonce & SEQUENCE_MASK) != sequence || stream >= SYNAPSE_STREAMS)
 		return drop(DROP_BAD_NONCE);

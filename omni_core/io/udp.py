@@ -28,6 +28,8 @@ RECEIVE_CALLS = 32  # receive calls per wake-up, so that timers and the TAP get 
 DISCARD_BATCHES = 1024  # a flood must not hold up the start
 SEGMENTS_MAX = 64  # UDP_MAX_SEGMENTS of kernels before 6.9
 RUN_BYTES_MAX = 64000  # of one segmented send: below 65,535 less the headers
+# A receiver behind a veth with XDP in generic mode sees the run whole; it tells it from one packet by the MTU.
+RUN_BYTES_MIN = 1500
 PENDING_MAX = 2048  # datagrams kept while a socket is full; more would only be delay
 ROUTES_MAX = 4096  # destinations remembered; the oldest is forgotten
 
@@ -249,16 +251,17 @@ def _gro_size(ancillary: list[tuple[int, int, bytes]]) -> int:
 
 
 def _run_length(datagrams: Sequence[Datagram], at: int, end: int) -> int:
-    """Datagrams from ``at`` for one segmented send: one destination, equal sizes, the last may be shorter."""
+    """Datagrams from ``at`` for one segmented send: one destination, equal sizes, the last may be shorter. 1: alone."""
     first, destination = datagrams[at]
     size = len(first)
     last = min(end, at + SEGMENTS_MAX, at + RUN_BYTES_MAX // max(size, 1))
-    stop = at + 1
+    stop, total = at + 1, size
     while stop < last:
         data, towards = datagrams[stop]
         if len(data) > size or towards != destination or not data:
             break
         stop += 1
+        total += len(data)
         if len(data) < size:
             break
-    return stop - at
+    return stop - at if total > RUN_BYTES_MIN else 1
