@@ -1,4 +1,4 @@
-"""The `omni` command with another REKEY_AFTER_TIME, so that a test sees several rekeys: quick_rekey.py SECONDS WORD..."""
+"""The `omni` command with another REKEY_AFTER_TIME, for several rekeys in one test: quick_rekey.py SECONDS WORD..."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@
     udp_tool.py say GROUP PORT INTERFACE TEXT COUNT sends "TEXT 0" and so on to a multicast group, and ends
 
 What the numbers say of a stream: ``unique`` arrived, ``duplicates`` more than once; ``missing`` holds runs [first,
-last] below the highest; ``setbacks`` counts how often a number was lower than the one before it; ``gap_s`` is the
-longest time without any.
+last] below the highest; ``setbacks`` counts how often order broke (late datagrams
+fewer than EPISODE apart are one time); ``gap_s`` is the longest time without any.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ SO_RCVBUFFORCE = 33
 RECEIVE_BUFFER = 8 << 20  # a process that is not scheduled at once loses nothing
 LOOK = 0.1  # s between two looks at the stop flag while nothing arrives
 SETTLE = 1.0  # s for the last answers
-WINDOW = 16  # datagrams under way at once
+WINDOW = 4  # datagrams under way at once: the kernel gives up on one when 64 fragments of others come between its own
 PATIENCE = 5.0  # s for one of them
+EPISODE = 32
 NAP = 0.0005  # s; the least time between two looks at what is due
 
 
@@ -53,7 +54,8 @@ class Arrivals:
         self.duplicates = 0
         self.setbacks = 0
         self.gap = 0.0
-        self._last_number = -1
+        self._highest = -1
+        self._in_order = EPISODE  # since the last late one
         self._last_time: float | None = None
 
     def add(self, data: bytes) -> None:
@@ -66,8 +68,10 @@ class Arrivals:
             self.duplicates += 1
         else:
             self.seen.add(number)
-            self.setbacks += number < self._last_number
-        self._last_number = number
+            late = number < self._highest
+            self.setbacks += late and self._in_order >= EPISODE
+            self._in_order = 0 if late else self._in_order + 1
+        self._highest = max(self._highest, number)
 
     def report(self) -> dict[str, Any]:
         return {
