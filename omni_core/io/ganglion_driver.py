@@ -66,6 +66,7 @@ class GanglionDriver(Driver):
         self._udp: UdpPort | None = None
         self._port: LocalPort | None = None
         self._engine_reason = ""  # why not the one in the kernel
+        self._port_fault: SystemRefused | None = None
         self._underlay: Underlay | None = None
         self._admin: AdminServer | None = None
         self._engine: GanglionEngine | None = None
@@ -319,6 +320,8 @@ class GanglionDriver(Driver):
         engine, membership = self._require_engine(), self._membership
         assert membership is not None and self._port is not None
         underlay = await in_thread(self._look_around)
+        if self._port_fault is not None:
+            self._fail(self._port_fault)
         self._port.follow(underlay)
         engine.set_local_endpoints(underlay.endpoints, monotonic())
         self._flush()
@@ -345,8 +348,9 @@ class GanglionDriver(Driver):
         with Netlink() as netlink:
             inside = overlay.overlay_indices(self.interface, netlink)
             seen = look_around(self._udp.port, inside, self._udp.families, netlink, self.config.listen_address)
-            self._port.look_around(seen, netlink)
+            fault = self._port.look_around(seen, netlink)
         self._underlay = seen
+        self._port_fault = fault
         return seen
 
     # --- admin socket ---------------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ class LocalPort(Protocol):
         on_fault: Callable[[SystemRefused], None],
     ) -> GanglionPump: ...
 
-    def look_around(self, underlay: Underlay, netlink: Netlink) -> None:
-        """Follow what changed at the underlay's interfaces. Blocks."""
+    def look_around(self, underlay: Underlay, netlink: Netlink) -> SystemRefused | None:
+        """Follow what changed at the machine's interfaces; returns why this cannot go on, if so. Blocks."""
 
     def follow(self, underlay: Underlay) -> None:
         """The same for the plane, afterwards."""
@@ -99,8 +99,8 @@ class PythonPort:
     ) -> GanglionPump:
         return GanglionPump(engine, udp, self._tap, on_event, on_fault)
 
-    def look_around(self, underlay: Underlay, netlink: Netlink) -> None:
-        """Nothing here hangs on an interface of the underlay."""
+    def look_around(self, underlay: Underlay, netlink: Netlink) -> SystemRefused | None:
+        return None  # nothing here hangs on an interface of the underlay, and a TAP says itself that it is gone
 
     def follow(self, underlay: Underlay) -> None:
         """The socket finds its way."""

@@ -164,13 +164,7 @@ class GanglionPump(_Pump):
             return self._tap.read_batch(FRAMES_PER_WAKEUP)
         except OSError as error:
             self._pause_reading()
-            self._on_fault(
-                SystemRefused(
-                    self._tap.name,
-                    f"the interface was removed by somebody else ({error.strerror})",
-                    "do not delete it while the Ganglion runs; start again",
-                )
-            )
+            self._on_fault(taken_away(self._tap.name, f" ({error.strerror})"))
             return []
 
     def _on_drained(self) -> None:
@@ -186,3 +180,11 @@ class GanglionPump(_Pump):
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._tap.fileno())
+
+
+def taken_away(name: str, detail: str = "") -> SystemRefused:
+    return SystemRefused(
+        name,
+        f"the interface was removed by somebody else{detail}",
+        "do not delete it while the Ganglion runs; start again",
+    )

@@ -91,8 +91,9 @@ def test_frames_from_cable_to_cable_are_byte_identical(plant, seed):
         bytes.fromhex("011b19000000") + source + bytes.fromhex("88f7") + rng.randbytes(60),
         b"\xff" * 6 + source + bytes.fromhex("8100000a88a4") + rng.randbytes(1498),
     ]
-    assert carry_frames(one, two, frames, "eth0", "eth0") == frames
-    assert carry_frames(two, one, frames, "eth0", "eth0") == frames
+    # Those that fill a cable's 1,500 bytes are fragmented on the underlay and may be overtaken.
+    assert sorted(carry_frames(one, two, frames, "eth0", "eth0")) == sorted(frames)
+    assert sorted(carry_frames(two, one, frames, "eth0", "eth0")) == sorted(frames)
 
 
 def test_a_frame_crosses_once(plant):
@@ -109,12 +110,18 @@ def test_a_frame_crosses_once(plant):
 def test_killed_and_started_again_and_ended(plant, number):
     """A killed Ganglion's bridge is undone by the next; an orderly end puts everything back."""
     robot, kind = plant.robots[number], ("lan0", "br0")[number]
+    one = plant.inner[0]
+    robot.kill()
+    assert plant.machine(robot.host) != plant.before[number]
+    assert reaches(one, "10.77.0.102")  # the kernel goes on
+    robot.start(bridge=kind, engine="python")
+    plant.connected()
+    wait_for(lambda: reaches(one, "10.77.0.102"), 10, "plc1 to reach plc2 through the process")
     robot.kill()
     wait_for(lambda: "omni0" not in robot.host.interfaces(), 5, "the kernel to remove the TAP")
     assert plant.machine(robot.host) != plant.before[number]
     robot.start(bridge=kind)
     plant.connected()
-    one = plant.inner[0]
     wait_for(lambda: reaches(one, "10.77.0.102"), 10, "plc1 to reach plc2 again")
     if number == 1:
         for robot, before in zip(plant.robots, plant.before, strict=True):

@@ -133,6 +133,13 @@ def adopt_devices(name: str, netlink: Netlink) -> SynapseDevices:
         raise
 
 
+def missing_device(devices: SynapseDevices, netlink: Netlink) -> str:
+    """Name of one that somebody has removed; "" when all are there."""
+    there = {link.index for link in netlink.links()}
+    wanted = {"": devices.port_index, SYN: devices.syn_index, TAP: devices.tap_index}
+    return next((devices.name + suffix for suffix, index in wanted.items() if index not in there), "")
+
+
 def attach_programs(devices: SynapseDevices, loaded: Loaded, netlink: Netlink) -> tuple[XdpMode, str]:
     """Hang the programs on the devices; the maps are filled by then. Returns the mode on omni0-syn, and why not driver.
 

@@ -28,7 +28,7 @@ from omni_core.io import overlay
 from omni_core.io.journal import AttachedPrograms, Journal, PinnedPrograms, SynapseRuns
 from omni_core.io.local_port import PortRequest
 from omni_core.io.netlink import Netlink, RouteLookup
-from omni_core.io.pump import GanglionPump
+from omni_core.io.pump import GanglionPump, taken_away
 from omni_core.io.synapse import abi, bpffs, devices, loader, sources
 from omni_core.io.synapse.attachments import Attachments
 from omni_core.io.synapse.devices import SynapseDevices
@@ -140,8 +140,10 @@ class KernelPort:
     ) -> GanglionPump:
         return KernelPump(engine, self.plane, udp, self._devices.tap, on_event, on_fault)
 
-    def look_around(self, underlay: Underlay, netlink: Netlink) -> None:
+    def look_around(self, underlay: Underlay, netlink: Netlink) -> SystemRefused | None:
         self._attachments.update(underlay.links, netlink)
+        missing = devices.missing_device(self._devices, netlink)
+        return taken_away(missing) if missing else None
 
     def follow(self, underlay: Underlay) -> None:
         self.plane.set_local_addresses(underlay.hosts)

@@ -49,6 +49,12 @@ class KernelPump(GanglionPump):
         self._write(waiting)
         super().flush()
 
+    async def drain(self, timeout: float) -> None:
+        """Last words may have come back from the programs, sealed, for the socket to send."""
+        self._plane.receive_from_tap(self._read(), self._loop.time())
+        self._udp.send(self._plane.take_datagrams())
+        await super().drain(timeout)
+
     def _write(self, packets: Sequence[bytes]) -> None:
         refused = len(packets) - self._tap.write_batch(packets)
         if refused:
