@@ -1,4 +1,4 @@
-"""The replay window in the kernel: the numbered edge checks of the python one, and two CPUs racing on one session."""
+"""The replay window in the kernel by the numbered edge checks of the python one; and two CPUs that race."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from support.synapse import XDP_DROP, XDP_PASS, XDP_REDIRECT, MakeRig
 from omni_core.constants import REJECT_AFTER_MESSAGES, REPLAY_WINDOW
 from omni_core.dataplane.port import Confirmed
 from omni_core.drops import DropReason
+from omni_core.io.synapse import abi
 from omni_core.io.synapse.abi import Way
 from omni_core.session.replay import ReplayWindow
 from omni_core.wire.header import make_nonce
 
 pytestmark = pytest.mark.netns
 
-TURNS = 6000
+TURNS = 4000
 HEAD = 14 + 20 + 8 + 24  # bytes in front of the inner frame
 
 
@@ -142,3 +143,14 @@ def test_no_sequence_is_taken_twice(world: World) -> None:
         assert sequences == sorted(sequences), "each CPU's frames in order"
     stats = world.plane.session_stats(world.here[FOUR].receive_id)
     assert (stats.tx_frames, stats.tx_bytes) == (2 * TURNS, 2 * TURNS * len(data))
+
+
+def test_no_address_is_counted_twice(world: World) -> None:
+    """Both learn the same new address of the local port at the same moment: one entry, counted once."""
+    run = world.rig.programs["synapse_tx"].test_run
+    frames = [frame(FRIEND, b"\x02\x99" + turn.to_bytes(4, "big")) for turn in range(TURNS)]
+    race(TURNS, lambda turn: run(frames[turn]).retval, lambda turn: run(frames[turn]).retval)
+    learned = [entry for entry in world.plane.fdb(world.now) if not entry.static]
+    assert len(learned) == TURNS
+    counted = world.rig.maps["fdb_counts"].lookup(abi.OWNER_LOCAL.to_bytes(4, "little"))
+    assert counted == TURNS.to_bytes(8, "little")
