@@ -14,7 +14,7 @@ import sys
 
 import pytest
 from support.fleet import Fleet, Robot, carry_frames
-from support.kernel_fleet import UDP_TOOL, end, every_kind, frame, start_all, udp, ways
+from support.kernel_fleet import RECEIVE_FILE, SEND_FILE, UDP_TOOL, end, every_kind, frame, start_all, udp, ways
 
 from tools.netlab import Lab, unavailable, wait_for
 
@@ -27,20 +27,6 @@ ENGINES = {
 }
 PAIRS = [*itertools.combinations(ENGINES, 2), *itertools.combinations(reversed(ENGINES), 2)]
 RATE = 500  # datagrams a second
-SEND_FILE = """
-import socket, sys
-with socket.create_connection((sys.argv[1], 7000)) as connection:
-    connection.sendfile(open(sys.argv[2], "rb"))
-"""
-RECEIVE_FILE = """
-import hashlib, socket, sys
-listener = socket.create_server((sys.argv[1], 7000))
-connection, _ = listener.accept()
-digest = hashlib.sha256()
-while data := connection.recv(65536):
-    digest.update(data)
-print(digest.hexdigest(), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from support.frame_tool import MARK
 from support.kernel_fleet import (
     BROADCAST,
     FRAME_TOOL,
+    RECEIVE_FILE,
+    SEND_FILE,
     UDP_TOOL,
     compile_packets,
     end,
@@ -37,20 +39,6 @@ from tools.netlab import Lab, read_pcap, unavailable, wait_for
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
 
 GROUP = "239.255.0.1"  # where DDS participants announce themselves
-SEND_FILE = """
-import socket, sys
-with socket.create_connection((sys.argv[1], 7000)) as connection:
-    connection.sendfile(open(sys.argv[2], "rb"))
-"""
-RECEIVE_FILE = """
-import hashlib, socket, sys
-listener = socket.create_server((sys.argv[1], 7000), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
-connection, _ = listener.accept()
-digest = hashlib.sha256()
-while data := connection.recv(65536):
-    digest.update(data)
-print(digest.hexdigest(), flush=True)
-"""
 SEGMENTS = """
 import socket, sys
 UDP_SEGMENT = 103

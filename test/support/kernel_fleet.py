@@ -21,6 +21,21 @@ FRAME_TOOL = Path(frame_tool.__file__)
 PACKETS = Path(__file__).with_name("packets.c")
 BROADCAST = b"\xff" * 6
 
+SEND_FILE = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 7000)) as connection:
+    connection.sendfile(open(sys.argv[2], "rb"))
+"""
+RECEIVE_FILE = """
+import hashlib, socket, sys
+listener = socket.create_server((sys.argv[1], 7000), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+connection, _ = listener.accept()
+digest = hashlib.sha256()
+while data := connection.recv(65536):
+    digest.update(data)
+print(digest.hexdigest(), flush=True)
+"""
+
 
 def start_all(robots: Iterable[Robot], *changes: dict[str, object]) -> None:
     """Together, as each compiles for seconds; the n-th with the n-th changes of its configuration."""
