@@ -21,9 +21,9 @@
 #define MOV(d, s) "r" #d " = r" #s "\n"
 #define ADD(d, s) "r" #d " += r" #s "\n"
 #define XOR(d, s) "r" #d " ^= r" #s "\n"
+#define AND(d, s) "r" #d " &= r" #s "\n"
 #define OR(d, s) "r" #d " |= r" #s "\n"
 #define MUL(d, s) "r" #d " *= r" #s "\n"
-#define MUL_IMM(d, value) "r" #d " *= " #value "\n"
 #define SHL(d, n) "r" #d " <<= " #n "\n"
 #define SHR(d, n) "r" #d " >>= " #n "\n"
 

@@ -352,22 +352,22 @@ static __always_inline void aead_poly_multiply(struct aead_work *work)
 
 	asm volatile(
 		/* the sum so far */
-		LOAD64(0, h0) LOAD64(1, h1) LOAD64(2, h2) LOAD64(3, h3) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
-		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
-		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		LOAD64(0, h0) LOAD64(1, h1) LOAD64(2, h2) LOAD64(3, h3) LOAD32(4, t3) MUL(4, 1) LOAD32(5, r0) MUL(5, 1)
+		LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2) ADD(4, 8) LOAD32(8, t3) MUL(8, 2)
+		ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2) ADD(7, 8) LOAD32(8, t1) MUL(8, 3)
+		ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3) ADD(6, 8) LOAD32(8, r0) MUL(8, 3)
+		ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0) ADD(5, 8) LOAD32(8, r2) MUL(8, 0)
+		ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
+		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34)
+		ADD(0, 7) SHL(7, 2) ADD(0, 7)
 		/* the new sum */
 		STORE64(h0, 0) STORE64(h1, 1) STORE64(h2, 2) STORE64(h3, 3)
 		: "=&r"(g0), "=&r"(g1), "=&r"(g2), "=&r"(g3), "=&r"(g4), "=&r"(g5), "=&r"(g6), "=&r"(g7), "=&r"(g8), "=&r"(g9),
 		  [h0] "+m"(work->poly.h[0]), [h1] "+m"(work->poly.h[1]), [h2] "+m"(work->poly.h[2]),
 		  [h3] "+m"(work->poly.h[3])
-		: [r0] "m"(work->poly.r[0]), [r1] "m"(work->poly.r[1]), [r2] "m"(work->poly.r[2]),
-		  [r3] "m"(work->poly.r[3]), [t3] "m"(work->poly.t[3]), [t2] "m"(work->poly.t[2]),
-		  [t1] "m"(work->poly.t[1])
+		: [t3] "m"(work->poly.t[3]), [r0] "m"(work->poly.r[0]), [r1] "m"(work->poly.r[1]),
+		  [r2] "m"(work->poly.r[2]), [t2] "m"(work->poly.t[2]), [t1] "m"(work->poly.t[1]),
+		  [r3] "m"(work->poly.r[3])
 		: "memory");
 }
 
@@ -382,56 +382,55 @@ static __always_inline void aead_absorb_seal(struct aead_work *work)
 		/* bytes 0 to 15 */
 		LOAD64(4, y0) FETCH64(5, 9, 16) XOR(5, 4) PUT64(9, 0, 5) LOAD64(4, y1) FETCH64(5, 9, 24) XOR(5, 4)
 		PUT64(9, 8, 5) FETCH32(8, 9, 0) ADD(0, 8) FETCH32(8, 9, 4) ADD(1, 8) FETCH32(8, 9, 8) ADD(2, 8)
-		FETCH32(8, 9, 12) ADD(3, 8) SET64(8, 0x100000000) ADD(3, 8) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
-		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
-		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		FETCH32(8, 9, 12) SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) LOAD32(4, t3) MUL(4, 1) LOAD32(5, r0) MUL(5, 1)
+		LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2) ADD(4, 8) LOAD32(8, t3) MUL(8, 2)
+		ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2) ADD(7, 8) LOAD32(8, t1) MUL(8, 3)
+		ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3) ADD(6, 8) LOAD32(8, r0) MUL(8, 3)
+		ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0) ADD(5, 8) LOAD32(8, r2) MUL(8, 0)
+		ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
+		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34)
 		/* bytes 16 to 31 */
 		LOAD64(4, y2) FETCH64(5, 9, 32) XOR(5, 4) PUT64(9, 16, 5) LOAD64(4, y3) FETCH64(5, 9, 40) XOR(5, 4)
 		PUT64(9, 24, 5) FETCH32(8, 9, 16) ADD(0, 8) FETCH32(8, 9, 20) ADD(1, 8) FETCH32(8, 9, 24) ADD(2, 8)
-		FETCH32(8, 9, 28) ADD(3, 8) SET64(8, 0x100000000) ADD(3, 8) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
+		FETCH32(8, 9, 28) SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) ADD(0, 7) SHL(7, 2) ADD(0, 7) LOAD32(4, t3)
+		MUL(4, 1) LOAD32(5, r0) MUL(5, 1) LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2)
 		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
 		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0)
+		ADD(5, 8) LOAD32(8, r2) MUL(8, 0) ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8)
+		MOV(8, 5) SHR(8, 32) ADD(6, 8) MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6)
+		SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34)
 		/* bytes 32 to 47 */
 		LOAD64(4, y4) FETCH64(5, 9, 48) XOR(5, 4) PUT64(9, 32, 5) LOAD64(4, y5) FETCH64(5, 9, 56) XOR(5, 4)
 		PUT64(9, 40, 5) FETCH32(8, 9, 32) ADD(0, 8) FETCH32(8, 9, 36) ADD(1, 8) FETCH32(8, 9, 40) ADD(2, 8)
-		FETCH32(8, 9, 44) ADD(3, 8) SET64(8, 0x100000000) ADD(3, 8) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
+		FETCH32(8, 9, 44) SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) ADD(0, 7) SHL(7, 2) ADD(0, 7) LOAD32(4, t3)
+		MUL(4, 1) LOAD32(5, r0) MUL(5, 1) LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2)
 		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
 		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0)
+		ADD(5, 8) LOAD32(8, r2) MUL(8, 0) ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8)
+		MOV(8, 5) SHR(8, 32) ADD(6, 8) MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6)
+		SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34)
 		/* bytes 48 to 63 */
 		LOAD64(4, y6) FETCH64(5, 9, 64) XOR(5, 4) PUT64(9, 48, 5) LOAD64(4, y7) FETCH64(5, 9, 72) XOR(5, 4)
 		PUT64(9, 56, 5) FETCH32(8, 9, 48) ADD(0, 8) FETCH32(8, 9, 52) ADD(1, 8) FETCH32(8, 9, 56) ADD(2, 8)
-		FETCH32(8, 9, 60) ADD(3, 8) SET64(8, 0x100000000) ADD(3, 8) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
+		FETCH32(8, 9, 60) SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) ADD(0, 7) SHL(7, 2) ADD(0, 7) LOAD32(4, t3)
+		MUL(4, 1) LOAD32(5, r0) MUL(5, 1) LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2)
 		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
 		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0)
+		ADD(5, 8) LOAD32(8, r2) MUL(8, 0) ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8)
+		MOV(8, 5) SHR(8, 32) ADD(6, 8) MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6)
+		SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34) ADD(0, 7) SHL(7, 2) ADD(0, 7)
 		/* the new sum */
 		STORE64(h0, 0) STORE64(h1, 1) STORE64(h2, 2) STORE64(h3, 3)
 		: "=&r"(g0), "=&r"(g1), "=&r"(g2), "=&r"(g3), "=&r"(g4), "=&r"(g5), "=&r"(g6), "=&r"(g7), "=&r"(g8), "=&r"(g9),
 		  [h0] "+m"(work->poly.h[0]), [h1] "+m"(work->poly.h[1]), [h2] "+m"(work->poly.h[2]),
 		  [h3] "+m"(work->poly.h[3])
 		: [place] "m"(work->place), [y0] "m"(work->stream[0]), [y1] "m"(work->stream[1]),
-		  [r0] "m"(work->poly.r[0]), [r1] "m"(work->poly.r[1]), [r2] "m"(work->poly.r[2]),
-		  [r3] "m"(work->poly.r[3]), [t3] "m"(work->poly.t[3]), [t2] "m"(work->poly.t[2]),
-		  [t1] "m"(work->poly.t[1]), [y2] "m"(work->stream[2]), [y3] "m"(work->stream[3]),
+		  [t3] "m"(work->poly.t[3]), [r0] "m"(work->poly.r[0]), [r1] "m"(work->poly.r[1]),
+		  [r2] "m"(work->poly.r[2]), [t2] "m"(work->poly.t[2]), [t1] "m"(work->poly.t[1]),
+		  [r3] "m"(work->poly.r[3]), [y2] "m"(work->stream[2]), [y3] "m"(work->stream[3]),
 		  [y4] "m"(work->stream[4]), [y5] "m"(work->stream[5]), [y6] "m"(work->stream[6]),
 		  [y7] "m"(work->stream[7])
 		: "memory");
@@ -446,58 +445,57 @@ static __always_inline void aead_absorb_open(struct aead_work *work)
 		/* the sum so far */
 		LOAD64(0, h0) LOAD64(1, h1) LOAD64(2, h2) LOAD64(3, h3) LOAD64(9, place)
 		/* bytes 0 to 15 */
-		FETCH32(8, 9, 0) ADD(0, 8) FETCH32(8, 9, 4) ADD(1, 8) FETCH32(8, 9, 8) ADD(2, 8) FETCH32(8, 9, 12) ADD(3, 8)
-		SET64(8, 0x100000000) ADD(3, 8) LOAD64(4, y0) FETCH64(5, 9, 0) XOR(5, 4) PUT64(9, 0, 5) LOAD64(4, y1)
-		FETCH64(5, 9, 8) XOR(5, 4) PUT64(9, 8, 5) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0) LOAD32(6, r2)
-		MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1) ADD(5, 8)
-		LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2) ADD(4, 8)
-		LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2) ADD(7, 8)
-		LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3) ADD(6, 8)
-		LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8) MOV(8, 6)
-		SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		FETCH32(8, 9, 0) ADD(0, 8) FETCH32(8, 9, 4) ADD(1, 8) FETCH32(8, 9, 8) ADD(2, 8) FETCH32(8, 9, 12)
+		SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) LOAD64(4, y0) FETCH64(5, 9, 0) XOR(5, 4) PUT64(9, 0, 5)
+		LOAD64(4, y1) FETCH64(5, 9, 8) XOR(5, 4) PUT64(9, 8, 5) LOAD32(4, t3) MUL(4, 1) LOAD32(5, r0) MUL(5, 1)
+		LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2) ADD(4, 8) LOAD32(8, t3) MUL(8, 2)
+		ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2) ADD(7, 8) LOAD32(8, t1) MUL(8, 3)
+		ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3) ADD(6, 8) LOAD32(8, r0) MUL(8, 3)
+		ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0) ADD(5, 8) LOAD32(8, r2) MUL(8, 0)
+		ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
+		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34)
 		/* bytes 16 to 31 */
 		FETCH32(8, 9, 16) ADD(0, 8) FETCH32(8, 9, 20) ADD(1, 8) FETCH32(8, 9, 24) ADD(2, 8) FETCH32(8, 9, 28)
-		ADD(3, 8) SET64(8, 0x100000000) ADD(3, 8) LOAD64(4, y2) FETCH64(5, 9, 16) XOR(5, 4) PUT64(9, 16, 5)
-		LOAD64(4, y3) FETCH64(5, 9, 24) XOR(5, 4) PUT64(9, 24, 5) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
+		SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) LOAD64(4, y2) FETCH64(5, 9, 16) XOR(5, 4) PUT64(9, 16, 5)
+		LOAD64(4, y3) FETCH64(5, 9, 24) XOR(5, 4) PUT64(9, 24, 5) ADD(0, 7) SHL(7, 2) ADD(0, 7) LOAD32(4, t3)
+		MUL(4, 1) LOAD32(5, r0) MUL(5, 1) LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2)
 		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
 		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0)
+		ADD(5, 8) LOAD32(8, r2) MUL(8, 0) ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8)
+		MOV(8, 5) SHR(8, 32) ADD(6, 8) MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6)
+		SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34)
 		/* bytes 32 to 47 */
 		FETCH32(8, 9, 32) ADD(0, 8) FETCH32(8, 9, 36) ADD(1, 8) FETCH32(8, 9, 40) ADD(2, 8) FETCH32(8, 9, 44)
-		ADD(3, 8) SET64(8, 0x100000000) ADD(3, 8) LOAD64(4, y4) FETCH64(5, 9, 32) XOR(5, 4) PUT64(9, 32, 5)
-		LOAD64(4, y5) FETCH64(5, 9, 40) XOR(5, 4) PUT64(9, 40, 5) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
+		SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) LOAD64(4, y4) FETCH64(5, 9, 32) XOR(5, 4) PUT64(9, 32, 5)
+		LOAD64(4, y5) FETCH64(5, 9, 40) XOR(5, 4) PUT64(9, 40, 5) ADD(0, 7) SHL(7, 2) ADD(0, 7) LOAD32(4, t3)
+		MUL(4, 1) LOAD32(5, r0) MUL(5, 1) LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2)
 		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
 		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0)
+		ADD(5, 8) LOAD32(8, r2) MUL(8, 0) ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8)
+		MOV(8, 5) SHR(8, 32) ADD(6, 8) MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6)
+		SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34)
 		/* bytes 48 to 63 */
 		FETCH32(8, 9, 48) ADD(0, 8) FETCH32(8, 9, 52) ADD(1, 8) FETCH32(8, 9, 56) ADD(2, 8) FETCH32(8, 9, 60)
-		ADD(3, 8) SET64(8, 0x100000000) ADD(3, 8) LOAD64(4, y6) FETCH64(5, 9, 48) XOR(5, 4) PUT64(9, 48, 5)
-		LOAD64(4, y7) FETCH64(5, 9, 56) XOR(5, 4) PUT64(9, 56, 5) LOAD32(4, r0) MUL(4, 0) LOAD32(5, r1) MUL(5, 0)
-		LOAD32(6, r2) MUL(6, 0) LOAD32(7, r3) MUL(7, 0) LOAD32(8, t3) MUL(8, 1) ADD(4, 8) LOAD32(8, r0) MUL(8, 1)
-		ADD(5, 8) LOAD32(8, r1) MUL(8, 1) ADD(6, 8) LOAD32(8, r2) MUL(8, 1) ADD(7, 8) LOAD32(8, t2) MUL(8, 2)
+		SET64(4, 0x100000000) ADD(8, 4) ADD(3, 8) LOAD64(4, y6) FETCH64(5, 9, 48) XOR(5, 4) PUT64(9, 48, 5)
+		LOAD64(4, y7) FETCH64(5, 9, 56) XOR(5, 4) PUT64(9, 56, 5) ADD(0, 7) SHL(7, 2) ADD(0, 7) LOAD32(4, t3)
+		MUL(4, 1) LOAD32(5, r0) MUL(5, 1) LOAD32(6, r1) MUL(6, 1) LOAD32(7, r2) MUL(7, 1) LOAD32(8, t2) MUL(8, 2)
 		ADD(4, 8) LOAD32(8, t3) MUL(8, 2) ADD(5, 8) LOAD32(8, r0) MUL(8, 2) ADD(6, 8) LOAD32(8, r1) MUL(8, 2)
 		ADD(7, 8) LOAD32(8, t1) MUL(8, 3) ADD(4, 8) LOAD32(8, t2) MUL(8, 3) ADD(5, 8) LOAD32(8, t3) MUL(8, 3)
-		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8) MOV(8, 5) SHR(8, 32) ADD(6, 8)
-		MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6) MOV(3, 7) SHL(3, 30) SHR(3, 30) SHR(7, 34)
-		MUL_IMM(7, 5) ADD(0, 7)
+		ADD(6, 8) LOAD32(8, r0) MUL(8, 3) ADD(7, 8) LOAD32(8, r0) MUL(8, 0) ADD(4, 8) LOAD32(8, r1) MUL(8, 0)
+		ADD(5, 8) LOAD32(8, r2) MUL(8, 0) ADD(6, 8) LOAD32(8, r3) MUL(8, 0) ADD(7, 8) MOV(8, 4) SHR(8, 32) ADD(5, 8)
+		MOV(8, 5) SHR(8, 32) ADD(6, 8) MOV(8, 6) SHR(8, 32) ADD(7, 8) MOV32(0, 4) MOV32(1, 5) MOV32(2, 6)
+		SET64(3, 0x3ffffffff) AND(3, 7) SHR(7, 34) ADD(0, 7) SHL(7, 2) ADD(0, 7)
 		/* the new sum */
 		STORE64(h0, 0) STORE64(h1, 1) STORE64(h2, 2) STORE64(h3, 3)
 		: "=&r"(g0), "=&r"(g1), "=&r"(g2), "=&r"(g3), "=&r"(g4), "=&r"(g5), "=&r"(g6), "=&r"(g7), "=&r"(g8), "=&r"(g9),
 		  [h0] "+m"(work->poly.h[0]), [h1] "+m"(work->poly.h[1]), [h2] "+m"(work->poly.h[2]),
 		  [h3] "+m"(work->poly.h[3])
 		: [place] "m"(work->place), [y0] "m"(work->stream[0]), [y1] "m"(work->stream[1]),
-		  [r0] "m"(work->poly.r[0]), [r1] "m"(work->poly.r[1]), [r2] "m"(work->poly.r[2]),
-		  [r3] "m"(work->poly.r[3]), [t3] "m"(work->poly.t[3]), [t2] "m"(work->poly.t[2]),
-		  [t1] "m"(work->poly.t[1]), [y2] "m"(work->stream[2]), [y3] "m"(work->stream[3]),
+		  [t3] "m"(work->poly.t[3]), [r0] "m"(work->poly.r[0]), [r1] "m"(work->poly.r[1]),
+		  [r2] "m"(work->poly.r[2]), [t2] "m"(work->poly.t[2]), [t1] "m"(work->poly.t[1]),
+		  [r3] "m"(work->poly.r[3]), [y2] "m"(work->stream[2]), [y3] "m"(work->stream[3]),
 		  [y4] "m"(work->stream[4]), [y5] "m"(work->stream[5]), [y6] "m"(work->stream[6]),
 		  [y7] "m"(work->stream[7])
 		: "memory");
@@ -506,6 +504,7 @@ static __always_inline void aead_absorb_open(struct aead_work *work)
 #undef ADD
 #undef ADD32
 #undef ADD32_IMM
+#undef AND
 #undef FETCH32
 #undef FETCH64
 #undef LOAD32
@@ -513,7 +512,6 @@ static __always_inline void aead_absorb_open(struct aead_work *work)
 #undef MOV
 #undef MOV32
 #undef MUL
-#undef MUL_IMM
 #undef OR
 #undef PUT64
 #undef SET

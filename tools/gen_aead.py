@@ -315,18 +315,24 @@ def add_first(text: Text, word: int, register: int, pointer: int, spare: int) ->
 
 LIMBS = (0, 1, 2, 3)
 COLUMN = (4, 5, 6, 7)
+CARRY = COLUMN[3]
 SPARE = 8
 PACKET = 9
 
 
 def multiply(text: Text) -> None:
-    """h = h * r, carried as far as bpf/aead_poly.h says, which also says what h, r and t are."""
-    for i, limb in enumerate(LIMBS):
+    """h = h * r, as bpf/aead_poly.h says, which also says what h, r and t are; but for the carry out of x3, left in its
+    register for fold().
+
+    One block waits for the one before, so what is known early comes first: h1 and h2, then h3, and h0 last.
+    """
+    for limb in (1, 2, 3, 0):
+        first = limb == 1
         for k, column in enumerate(COLUMN):
-            register = SPARE if i else column
-            text.load(32, register, f"r{k - i}" if k >= i else f"t{4 + k - i}")
-            text.add("MUL", register, limb)
-            if i:
+            register = column if first else SPARE
+            text.load(32, register, f"r{k - limb}" if k >= limb else f"t{4 + k - limb}")
+            text.add("MUL", register, LIMBS[limb])
+            if not first:
                 text.add("ADD", column, register)
     for low, high in pairwise(COLUMN):
         text.add("MOV", SPARE, low)
@@ -334,22 +340,26 @@ def multiply(text: Text) -> None:
         text.add("ADD", high, SPARE)
     for limb, column in zip(LIMBS[:3], COLUMN, strict=False):
         text.add("MOV32", limb, column)
-    limb, column = LIMBS[3], COLUMN[3]
-    text.add("MOV", limb, column)
-    text.add("SHL", limb, 30)
-    text.add("SHR", limb, 30)
-    text.add("SHR", column, 34)
-    text.add("MUL_IMM", column, 5)
-    text.add("ADD", LIMBS[0], column)
+    text.add("SET64", LIMBS[3], f"{(1 << 34) - 1:#x}")
+    text.add("AND", LIMBS[3], CARRY)
+    text.add("SHR", CARRY, 34)
+
+
+def fold(text: Text) -> None:
+    """h0 += 5 * carry."""
+    text.add("ADD", LIMBS[0], CARRY)
+    text.add("SHL", CARRY, 2)
+    text.add("ADD", LIMBS[0], CARRY)
 
 
 def take_in(text: Text, at: int) -> None:
     """h += the 16 bytes of ciphertext at ``at``, and 2^128."""
     for i, limb in enumerate(LIMBS):
         text.add("FETCH32", SPARE, PACKET, at + 4 * i)
+        if limb == LIMBS[3]:
+            text.add("SET64", COLUMN[0], f"{1 << 32:#x}")
+            text.add("ADD", SPARE, COLUMN[0])
         text.add("ADD", limb, SPARE)
-    text.add("SET64", SPARE, f"{1 << 32:#x}")
-    text.add("ADD", LIMBS[3], SPARE)
 
 
 def cipher(text: Text, at: int, gap: int) -> None:
@@ -374,7 +384,10 @@ def absorb(opening: bool) -> Text:
         else:
             cipher(text, at, 16)
             take_in(text, at)
+        if at:
+            fold(text)
         multiply(text)
+    fold(text)
     store_sum(text)
     return text
 
@@ -383,6 +396,7 @@ def poly_multiply() -> Text:
     text = Text()
     load_sum(text)
     multiply(text)
+    fold(text)
     store_sum(text)
     return text
 
