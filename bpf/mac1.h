@@ -96,8 +96,7 @@ static __always_inline int check_mac1(struct xdp_md *ctx)
 		difference |= h[i] ^ at[i];
 	if (difference)
 		return drop(DROP_BAD_MAC1);
-	count(WAY_RX_HANDSHAKE);
-	return XDP_PASS;
+	return pass_to_socket(ctx, cfg, &room->outer, WAY_RX_HANDSHAKE);
 }
 
 #endif

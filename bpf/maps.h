@@ -70,6 +70,12 @@ static __always_inline int drop(__u32 way)
 	return XDP_DROP;
 }
 
+static __always_inline int pass(__u32 way)
+{
+	count(way);
+	return XDP_PASS;
+}
+
 static __always_inline struct config *get_config(void)
 {
 	__u32 zero = 0;

@@ -31,15 +31,10 @@ struct data_header {
 	__u64 session_id, sequence, nonce; /* little-endian */
 };
 
-static __always_inline int pass(__u32 way)
+static __always_inline int receive_control(struct xdp_md *ctx, const struct config *cfg, const struct outer *outer,
+					   __u8 type)
 {
-	count(way);
-	return XDP_PASS;
-}
-
-static __always_inline int receive_control(struct xdp_md *ctx, __u8 type, __u64 length)
-{
-	__u64 least, most;
+	__u64 length = outer->payload_length, least, most;
 
 	switch (type) {
 	case 0x01:
@@ -63,9 +58,9 @@ static __always_inline int receive_control(struct xdp_md *ctx, __u8 type, __u64 
 	if (length > most)
 		return drop(DROP_TOO_LONG);
 	if (type == 0x04)
-		return pass(WAY_RX_SIGNALING);
+		return pass_to_socket(ctx, cfg, outer, WAY_RX_SIGNALING);
 	if (type == 0x03)
-		return pass(WAY_RX_HANDSHAKE);
+		return pass_to_socket(ctx, cfg, outer, WAY_RX_HANDSHAKE);
 	programs.call(ctx, PROGRAM_MAC1);
 	return drop(DROP_NO_ROOM); /* not loaded */
 }
@@ -111,7 +106,7 @@ static __always_inline int receive(struct xdp_md *ctx, const int on_cpu, const i
 			return pass(WAY_RX_FOREIGN);
 		if (data + offset + (outer->payload_length & LENGTH_MASK) > end)
 			return drop(DROP_TOO_SHORT);
-		return on_cpu ? drop(DROP_UNKNOWN_TYPE) : receive_control(ctx, type, outer->payload_length);
+		return on_cpu ? drop(DROP_UNKNOWN_TYPE) : receive_control(ctx, cfg, outer, type);
 	}
 
 	header = data + offset;

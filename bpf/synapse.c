@@ -23,6 +23,7 @@
 #include "checksum.h"
 #include "fdb.h"
 #include "window.h"
+#include "listen.h"
 #include "rate.h"
 #include "rx.h"
 #include "steer.h"

@@ -26,6 +26,7 @@ class DropReason(IntEnum):
     SOURCE_MAC_REFUSED = 10  # group source, or a MAC that is statically another's
     PORT_REFUSED = 11  # the local port (TAP) did not take the frame: link down, or no memory
     PAUSED = 12  # the data plane stands still: nothing is sealed or opened
+    NOT_LISTENING = 13  # a control message while no Ganglion has the port open
     # sending frames
     NO_SESSION = 20
     UNKNOWN_DESTINATION = 21

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from support.own_network import own_network
 from support.planes import frame
 from support.rows import AT, DATA, FOUR, FRIEND, ME_4, ME_6, NOBODY, OWN, SIX, SIXTH, STRANGER, Row, World
 from support.rows_receive import ALSO_GENERIC, AWAY_4, AWAY_6, CONTROL, RECEIVE_ROWS, confirmed, counted, use_mac1
-from support.synapse import MAC1_KEY, MAX_FRAME, SYN, XDP_REDIRECT, MakeRig
+from support.synapse import MAC1_KEY, MAX_FRAME, PORT, SYN, XDP_DROP, XDP_REDIRECT, MakeRig
 
 from omni_core.dataplane.port import EndpointMoved
+from omni_core.drops import DropReason
 from omni_core.io.synapse import abi
 from omni_core.io.synapse.abi import Way
 from omni_core.types import BROADCAST, Endpoint
 
 pytestmark = pytest.mark.netns
 
+PASSED_UP = ([Way.RX_HANDSHAKE], [Way.RX_SIGNALING])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Iterator[None]:
+    """Test runs happen in the network namespace of the caller, where the programs look for the Ganglion's socket."""
+    with own_network():
+        yield
+
 
 @pytest.fixture
-def world(make_rig: MakeRig, seed: int) -> World:
+def ganglion_socket(network: None) -> Iterator[socket.socket]:
+    """Takes IPv4 and IPv6."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as held:
+        held.bind(("::", PORT))
+        yield held
+
+
+@pytest.fixture
+def world(make_rig: MakeRig, seed: int, ganglion_socket: socket.socket) -> World:
     return World(make_rig(OWN), seed)
 
 
@@ -34,6 +56,16 @@ def test_row_in_generic_mode(world: World, row: Row) -> None:
     """There the frame is moved to the end of the packet, instead of cutting off what is behind it."""
     use_mac1(world)
     row.run(world)
+
+
+@pytest.mark.parametrize("row", [row for row in RECEIVE_ROWS if row.ways in PASSED_UP], ids=lambda row: row.what)
+def test_control_messages_are_dropped_while_nobody_listens(
+    world: World, ganglion_socket: socket.socket, row: Row
+) -> None:
+    """Passed up, they would be answered with an ICMP error."""
+    use_mac1(world)
+    ganglion_socket.close()
+    replace(row, code=XDP_DROP, ways=[DropReason.NOT_LISTENING], after=None).run(world)
 
 
 def test_frames_of_every_length_in_generic_mode(world: World) -> None:

@@ -15,6 +15,7 @@ BPF = Path(__file__).parents[2] / "bpf"
 
 ELSEWHERE = {
     Way.OUT_CLONED: "test_transmit.py: the clones are listened to",
+    DropReason.NOT_LISTENING: "test_receive.py: without the socket that the rows need",
 }
 NOT_COUNTED_BY_PROGRAMS = {
     DropReason.PORT_REFUSED: "the python engine's: a program learns nothing of what becomes of a redirected frame",
