@@ -63,13 +63,13 @@ s.send(bytes.fromhex(sys.argv[1]))
 """
 
 
-@pytest.fixture(scope="module")
-def fleet():
+@pytest.fixture(scope="module", params=["python", "kernel"])
+def fleet(request):
     with Lab("fleet") as lab:
         fleet = Fleet(lab)
         fleet.start_nucleus()
         for _ in range(2):
-            fleet.robot().start()
+            fleet.robot().start(engine=request.param)
         fleet.connected()
         yield fleet
 
