@@ -20,10 +20,12 @@ class GanglionNode(ManagedNode[GanglionDriver]):
 
     def __init__(self, **kwargs: Any) -> None:
         self._news = False
+        self._engine = ""  # as the parameter said when it was last followed: `omni engine` may have switched since
         super().__init__("ganglion", ganglion.FIELDS, **kwargs)
 
     def make_driver(self, values: dict[str, Any]) -> Callable[[], GanglionDriver]:
         config = ganglion.validate(values)
+        self._engine = config.engine
         return lambda: GanglionDriver(config, self._on_event)
 
     def make_status(self, thread: DriverThread[GanglionDriver]) -> GanglionStatus:
@@ -34,6 +36,13 @@ class GanglionNode(ManagedNode[GanglionDriver]):
         status = thread.call(thread.driver.status)
         vips = ", ".join(vip for vip in (status.vip4, status.vip6) if vip)
         return f"{thread.driver.interface}: {vips}, UDP port {thread.driver.port}, public key {status.public_key}"
+
+    def follow_parameters(self, thread: DriverThread[GanglionDriver]) -> None:
+        wanted = self.get_parameter("engine").value
+        if wanted != self._engine:
+            self._engine = wanted
+            thread.run(thread.driver.switch_engine(wanted))
+            self._news = True
 
     def has_news(self, thread: DriverThread[GanglionDriver]) -> bool:
         news, self._news = self._news, False

@@ -74,6 +74,9 @@ class ManagedNode(LifecycleNode, Generic[D]):
         """One log line for a driver that has just been configured."""
         raise NotImplementedError
 
+    def follow_parameters(self, thread: DriverThread[D]) -> None:
+        """Live parameters may have changed. Raises OmniError where a new value cannot be had."""
+
     def has_news(self, thread: DriverThread[D]) -> bool:
         """True, once, when something changed that should be published before ``status_period`` is over."""
         raise NotImplementedError
@@ -201,6 +204,7 @@ class ManagedNode(LifecycleNode, Generic[D]):
         if thread.driver.stopping:
             self._end(thread)
             return
+        self._attempt("new parameter", lambda: self.follow_parameters(thread), TransitionCallbackReturn.FAILURE)
         self._attempt("status", self._report, TransitionCallbackReturn.FAILURE)
 
     def _report(self) -> None:

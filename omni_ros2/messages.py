@@ -52,6 +52,8 @@ def ganglion_message(snapshot: status.GanglionStatus, interface: str, stamp: Tim
         rx_frames=snapshot.rx_frames,
         rx_bytes=snapshot.rx_bytes,
         drops=_drop_messages(snapshot.drops),
+        engine_reason=snapshot.engine_reason,
+        xdp=[_xdp(interface) for interface in snapshot.underlay],
     )
     message.header.stamp = stamp
     return message
@@ -81,6 +83,10 @@ def nucleus_message(snapshot: nucleus_status.NucleusStatus, active: bool, stamp:
     )
     message.header.stamp = stamp
     return message
+
+
+def _xdp(interface: status.UnderlayStatus) -> str:
+    return f"{interface.interface}={interface.xdp_mode}" + (f" ({interface.reason})" if interface.reason else "")
 
 
 def _peer_message(peer: status.PeerStatus) -> PeerStatus:

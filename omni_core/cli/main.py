@@ -24,6 +24,7 @@ COMMANDS = {
     "nucleus": "run a Nucleus in the foreground",
     "up": "run a Ganglion in the foreground: join the cluster",
     "stop": "end the running Ganglion",
+    "engine": "say or switch what moves the frames of the running Ganglion",
     "status": "show the running Ganglion",
     "peers": "list the peers of the running Ganglion",
     "ping": "measure the round trip to a peer through its session",

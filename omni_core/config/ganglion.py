@@ -119,7 +119,7 @@ FIELDS: tuple[Field, ...] = (
         "Data plane: kernel (frames never leave it), python (frames pass through this process), or auto: kernel where "
         "this machine allows it.",
         "use auto",
-        choices=("auto", "kernel", "python"), required=True,
+        choices=("auto", "kernel", "python"), required=True, live=True,
     ),
     Field(
         "xdp_mode", "string_array", ("auto",),
@@ -245,6 +245,13 @@ class GanglionConfig:
 def admin_socket(run_dir: str, interface: str) -> str:
     """Where the Ganglion of an interface answers `omni status` and the like."""
     return f"{run_dir}/{interface}.sock"
+
+
+def read_engine(value: object) -> Literal["auto", "kernel", "python"]:
+    """The key ``engine`` alone, which may change at any time. Raises ConfigError."""
+    field = next(field for field in FIELDS if field.name == "engine")
+    engine: Literal["auto", "kernel", "python"] = read_fields([field], {field.name: value})[field.name]
+    return engine
 
 
 def validate(values: Mapping[str, object]) -> GanglionConfig:

@@ -14,7 +14,7 @@ from omni_core.io.lifecycle import Driver, State
 D = TypeVar("D", bound=Driver)
 T = TypeVar("T")
 
-VERB_TIMEOUT = 30.0  # s; netlink takes milliseconds, an unreachable DNS server seconds
+VERB_TIMEOUT = 90.0  # s; netlink takes milliseconds, DNS seconds, compiling for the kernel a while on a small board
 
 
 class DriverThread(Generic[D]):

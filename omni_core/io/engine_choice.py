@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import NamedTuple
 
 from omni_core.errors import ConfigError, OmniError, SystemRefused
@@ -10,6 +11,7 @@ from omni_core.io.journal import Journal
 from omni_core.io.local_port import LocalPort, PortRequest, PythonPort
 from omni_core.io.netlink import Netlink
 from omni_core.io.synapse.kernel_port import KernelPort, what_runs
+from omni_core.io.synapse.patched_port import PatchedPort
 from omni_core.io.undo import undo
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,27 @@ def open_port(request: PortRequest, netlink: Netlink) -> Opened:
         undo(request.journal, netlink)
         reason = _sentence(error)
     return Opened(PythonPort.make(request, netlink), reason, False)
+
+
+def switch_port(port: LocalPort, request: PortRequest, netlink: Netlink) -> Opened:
+    """From ``port``, which is used up, to the engine that ``request.config`` names. Its sessions have ended.
+
+    Where it was made for the kernel the overlay interface stays as it is; else it is made anew. Where the kernel
+    refuses the engine python goes on, and the reason says why. Raises as ``open_port``; then nothing is left. Blocking.
+    """
+    wanted = request.config.engine
+    if wanted == "python" and isinstance(port, KernelPort):
+        return Opened(PatchedPort.take_over(port, request, netlink), "", False)
+    if wanted != "python" and isinstance(port, PatchedPort):
+        try:
+            return Opened(port.give_back(request, netlink), "", False)
+        except OmniError as error:
+            return Opened(port, _sentence(error), False)
+    logger.warning("%s is made anew: sockets that are bound to it have to be opened again", request.plan.name)
+    port.close(keep=False)
+    if wanted == "kernel":
+        request = replace(request, config=replace(request.config, engine="auto"))
+    return open_port(request, netlink)
 
 
 def _sentence(error: OmniError) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from omni_core.config.ganglion import GanglionConfig
+from omni_core.config.ganglion import GanglionConfig, read_engine
 from omni_core.constants import VIP6_PREFIX_LENGTH
 from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PeerDown, PeerUp, PingResult, Warned
@@ -20,9 +20,9 @@ from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRe
 from omni_core.io import overlay
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic
-from omni_core.io.engine_choice import may_adopt, open_port
+from omni_core.io.engine_choice import Opened, may_adopt, open_port, switch_port
 from omni_core.io.journal import InterfaceLock, Journal
-from omni_core.io.lifecycle import Driver
+from omni_core.io.lifecycle import Driver, State
 from omni_core.io.local_port import LocalPort, PortRequest
 from omni_core.io.membership import Membership, load_membership, make_settings
 from omni_core.io.netlink import AnyInterface, Changes, Netlink
@@ -134,6 +134,40 @@ class GanglionDriver(Driver):
                 raise RegistrationRefused(status.nucleus_reason)
             await wait_until(self._news, end - loop.time())
 
+    async def switch_engine(self, engine: str) -> None:
+        """To "auto", "kernel" or "python", in any state: sessions end and begin anew, frames stop for that long.
+
+        Raises ConfigError("engine") where it stays another one, with the reason; what ``configure`` raises when nothing
+        could be made any more, then the driver's run ends.
+        """
+        async with self._verb:
+            self.config = replace(self.config, engine=read_engine(engine))
+            if self.state is State.UNCONFIGURED or self._port is None:
+                return
+            if self._port.plane.name == engine or (engine == "auto" and self._port.plane.name == "kernel"):
+                return
+            was_active = self.state is State.ACTIVE
+            await self._from_active()
+            port, self._port, self._engine = self._port, None, None
+            try:
+                await self._use_port(await in_thread(lambda: self._switch(port)))
+                if was_active:
+                    await self._activate()
+                    self.state = State.ACTIVE
+            except OmniError as error:
+                self._fail(error)
+                raise
+            except BaseException as error:
+                self._fail(SystemRefused("engine", f"the switch to {engine} did not end ({error!r})", "start again"))
+                raise
+            logger.info("%s: engine %s", self.interface, self.status().engine)
+            if engine == "kernel" and self._engine_reason:
+                raise ConfigError("engine", f"python goes on: {self._engine_reason}", "mend that, then switch again")
+
+    def _switch(self, port: LocalPort) -> Opened:
+        with Netlink() as netlink:
+            return switch_port(port, self._port_request(port.mtu), netlink)
+
     # --- steps of the life cycle ----------------------------------------------------------------------------------
 
     async def _configure(self) -> None:
@@ -145,14 +179,18 @@ class GanglionDriver(Driver):
         self._udp = await in_thread(self._open_udp)
         places = [*self._membership.nucleus, *(peer.endpoint for peer in config.static_peers)]
         await self._names.look_up(places)
-        self._port = await in_thread(lambda: self._open_port(places))
-        self._port.follow(await in_thread(self._look_around))
+        await self._use_port(await in_thread(lambda: self._open_port(places)))
         self._admin = AdminServer(
             config.admin_socket,
-            {"status": self._on_status, "ping": self._on_ping, "wait": self._on_wait, "stop": self._on_stop},
+            {
+                "status": self._on_status,
+                "ping": self._on_ping,
+                "wait": self._on_wait,
+                "stop": self._on_stop,
+                "engine": self._on_engine,
+            },
         )
         await self._admin.open()
-        self._engine = self._make_engine(self._membership, self._clock)
 
     async def _activate(self) -> None:
         assert self._engine is not None and self._udp is not None and self._port is not None
@@ -234,7 +272,12 @@ class GanglionDriver(Driver):
                 self._undo()
         return UdpPort.open(config.listen_port, config.listen_address)
 
-    def _open_port(self, places: list[Endpoint]) -> LocalPort:
+    def _open_port(self, places: list[Endpoint]) -> Opened:
+        known = [address for place in places for address in self._names.addresses(place)]
+        with Netlink() as netlink:
+            return open_port(self._port_request(self.config.mtu or overlay_mtu(known, netlink)), netlink)
+
+    def _port_request(self, mtu: int) -> PortRequest:
         config, membership = self.config, self._membership
         assert membership is not None and self._udp is not None
         addresses: list[AnyInterface] = [
@@ -242,24 +285,27 @@ class GanglionDriver(Driver):
         ]
         if config.vip4 is not None:
             addresses.insert(0, config.vip4)
-        with Netlink() as netlink:
-            known = [address for place in places for address in self._names.addresses(place)]
-            plan = overlay.OverlayPlan(
-                name=config.interface,
-                mac=membership.identity.mac,
-                mtu=config.mtu or overlay_mtu(known, netlink),
-                addresses=tuple(addresses),
-                bridge=config.bridge,
-                mtu_fixed=bool(config.mtu),
-            )
-            request = PortRequest(config, membership.identity, plan, self._udp, self._journal)
-            opened = open_port(request, netlink)
+        plan = overlay.OverlayPlan(
+            name=config.interface,
+            mac=membership.identity.mac,
+            mtu=mtu,
+            addresses=tuple(addresses),
+            bridge=config.bridge,
+            mtu_fixed=bool(config.mtu),
+        )
+        return PortRequest(config, membership.identity, plan, self._udp, self._journal)
+
+    async def _use_port(self, opened: Opened) -> None:
+        """With an engine of its own."""
+        assert self._membership is not None and self._clock is not None
+        self._port = opened.port
         self._engine_reason = opened.reason
         if opened.reason:
             logger.warning("engine python: %s", opened.reason)
         if opened.adopted:
-            logger.info("%s: taking over the engine that runs in the kernel", config.interface)
-        return opened.port
+            logger.info("%s: taking over the engine that runs in the kernel", self.interface)
+        self._port.follow(await in_thread(self._look_around))
+        self._engine = self._make_engine(self._membership, self._clock)
 
     def _make_engine(self, membership: Membership, clock: UnixClock) -> GanglionEngine:
         assert self._port is not None and self._underlay is not None
@@ -374,6 +420,10 @@ class GanglionDriver(Driver):
             raise ConfigError("peers", "is not a number of peers", "give 1 or more")
         up = await self.wait_for_peers(count, _seconds(request, "timeout", WAIT_TIMEOUT))
         return {"peers": up, "reached": up >= count}
+
+    async def _on_engine(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        await self.switch_engine(str(request.get("engine")))
+        return {"engine": self.status().engine, "engine_reason": self._engine_reason}
 
     async def _on_stop(self, request: Mapping[str, Any]) -> dict[str, Any]:
         keep = request.get("keep", False)

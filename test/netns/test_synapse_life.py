@@ -18,6 +18,7 @@ from tools.netlab import Host, Lab, LabProcess, unavailable, wait_for
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
 
 UP = 60.0  # s; it compiles
+EXPECTED_XDP = {"interface": "eth0", "xdp_mode": "driver", "reason": ""}
 DEVICES = {"omni0", "omni0-syn", "omni0-tap"}
 
 
@@ -112,7 +113,7 @@ class Stream:
 def test_the_engine_and_its_mode_are_in_the_status(a, b):
     status = a.status()
     assert (status["engine"], status["engine_reason"]) == ("kernel", "")
-    assert status["underlay"] == [{"interface": "eth0", "xdp_mode": "driver", "reason": ""}]
+    assert status["underlay"] == [EXPECTED_XDP]
     assert set(a.host.interfaces()) >= DEVICES and [mode for mode, _ in xdp(a.host)] == ["driver"]
     assert "eth0: XDP in driver mode" in a.process.log_text()
     before = status["ways"]
@@ -229,6 +230,48 @@ def test_somebody_elses_program_stays_and_frames_come_by_the_socket(a, b):
         assert xdp(a.host) == [["driver", identity]]
     finally:
         a.host.ip("link set dev eth0 xdp off")
+
+
+def test_engines_are_switched_at_run_time_and_the_interface_stays(a, b):
+    index = a.host.ip("-o link show dev omni0").split(":")[0]
+    stream = Stream(b, a.vip4)
+    for engine, moves in (("python", "python"), ("kernel", "kernel"), ("python", "python"), ("auto", "kernel")):
+        first = session_ids(b, a)
+        assert a.omni("engine", engine) == f"engine {moves}\n" == a.omni("engine")
+        a.wait(1)
+        stream.goes_on()
+        assert not first & session_ids(b, a), "keys of the engine before"
+        assert a.status()["underlay"] == ([] if moves == "python" else [EXPECTED_XDP])
+        assert a.reaches(b.vip6) and b.reaches(a.vip6)
+        assert bool(xdp(a.host)) == (moves == "kernel")
+    sent, answered = stream.end()
+    print(f"{sent - answered} of {sent} pings lost in 4 switches")
+    assert answered > 0.9 * sent
+    assert a.host.ip("-o link show dev omni0").split(":")[0] == index
+    a.omni("engine", "python")
+    a.kill()  # in this state there is nothing to take over
+    process = start(a, engine="kernel")
+    assert "undoing what an earlier Ganglion left" in process.log_text()
+
+
+def session_ids(robot: Robot, peer: Robot) -> set[str]:
+    found = next(each for each in robot.status()["peers"] if each["name"] == peer.host.name)
+    return {session["id"] for session in found["sessions"]}
+
+
+def test_from_the_engine_python_the_interface_is_made_anew(a, b):
+    assert a.process.stop(grace=20) == 0
+    process = start(a, engine="python")
+    assert a.omni("engine", "kernel") == "engine kernel\n"
+    assert "omni0 is made anew: sockets" in process.log_text()
+    a.wait(1)
+    assert b.reaches(a.vip4) and set(a.host.interfaces()) >= DEVICES
+    assert process.stop(grace=20) == 0
+    process = start(a, engine="python", bpf_dir="/proc/self/nowhere")
+    refused = a.host.run([*OMNI, "engine", "kernel"], cwd=REPO, check=False)
+    assert refused.returncode == 2 and "python goes on: BPF file system for /proc/self/nowhere" in refused.stderr
+    a.wait(1)
+    assert b.reaches(a.vip4)
 
 
 def test_where_the_kernel_does_not_allow_it_auto_takes_python_and_says_why(a, b):

@@ -22,6 +22,7 @@ from omni_core.io.netlink import Link, Netlink, QueueLimits, VethEnd, XdpMode
 from omni_core.io.overlay import PortPlan, quiet_ipv6
 from omni_core.io.synapse import abi
 from omni_core.io.synapse.loader import Loaded
+from omni_core.io.synapse.patch_cable import patch_program
 from omni_core.io.tap import Tap
 from omni_core.types import Mac, format_mac
 
@@ -159,6 +160,21 @@ def attach_programs(devices: SynapseDevices, loaded: Loaded, netlink: Netlink) -
     netlink.attach_xdp(tap, transmit.fd, "generic")
     _set_features(syn.name, _SYN_FEATURES)
     return mode, reason
+
+
+def patch_through(devices: SynapseDevices, loaded: Loaded, netlink: Netlink) -> None:
+    """Take synapse_tx off, and lead what arrives at one device out of the other. Raises SystemRefused.
+
+    At no moment does a frame reach the host's stack: until synapse_tx has gone it drops all.
+    """
+    syn, tap = _found(devices.name + SYN, netlink), _found(devices.name + TAP, netlink)
+    for link, other in ((syn, tap), (tap, syn)):
+        with patch_program(other.index) as program:
+            netlink.attach_tc_ingress(link, program.fd, program.name)
+    for link in (syn, tap):
+        for mode, number in link.xdp:
+            if number == loaded.programs["synapse_tx"].id:
+                netlink.detach_xdp(link, loaded.programs["synapse_tx"].fd, mode)
 
 
 def _devices(name: str, tap: Tap, netlink: Netlink) -> SynapseDevices:

@@ -54,6 +54,8 @@ class _Build:
 
 
 class KernelPort:
+    ON_UNDERLAY = ("synapse_rx", "synapse_rx_generic")  # programs, by XDP mode
+
     outlives = True
 
     def __init__(self, request: PortRequest, loaded: Loaded, made: SynapseDevices, *, adopt: bool) -> None:
@@ -62,8 +64,8 @@ class KernelPort:
         self.mtu = made.mtu
         self._loaded = loaded
         self._devices = made
-        on_underlay = loaded.programs["synapse_rx"], loaded.programs["synapse_rx_generic"]
-        self._attachments = Attachments(on_underlay[0], config.xdp_modes, on_underlay[1])
+        on_underlay = (loaded.programs[name] for name in self.ON_UNDERLAY)
+        self._attachments = Attachments(next(on_underlay), config.xdp_modes, next(on_underlay))
         request.udp.receive_unmerged()  # in generic mode XDP comes behind GRO
         with contextlib.ExitStack() as undo:
             self._routes = undo.enter_context(RouteLookup(request.udp.port, config.listen_address))
@@ -100,8 +102,8 @@ class KernelPort:
             undo.callback(port.close, False)
             devices.attach_programs(made, loaded, netlink)
             journal.add(
-                AttachedPrograms([loaded.programs[name].id for name in ("synapse_rx", "synapse_rx_generic")]),
-                _agreement(request, build.hash, made.mtu),
+                AttachedPrograms([loaded.programs[name].id for name in cls.ON_UNDERLAY]),
+                agreement(request, build.hash, made.mtu),
             )
             undo.pop_all()
         return port
@@ -113,7 +115,7 @@ class KernelPort:
         if left is None:
             raise SystemRefused(request.plan.name, "no engine runs in the kernel", "make one")
         build = _build(left.mtu)
-        wanted = _agreement(request, build.hash, left.mtu)
+        wanted = agreement(request, build.hash, left.mtu)
         different = [field.name for field in fields(left) if getattr(left, field.name) != getattr(wanted, field.name)]
         if request.plan.mtu_fixed and request.plan.mtu != left.mtu:
             different.append("mtu")
@@ -162,11 +164,15 @@ class KernelPort:
     def close(self, keep: bool) -> None:
         if keep:
             self.plane.detach()
-        else:
-            self.plane.close()
+        self.let_go()
         self._devices.close()
-        self._routes.close()
         self._loaded.close()
+
+    def let_go(self) -> tuple[Loaded, SynapseDevices]:
+        """The plane ends, and with it every session; what it was made of stays, for another port. Blocks."""
+        self.plane.close()
+        self._routes.close()
+        return self._loaded, self._devices
 
 
 def what_runs(journal: Journal) -> SynapseRuns | None:
@@ -174,7 +180,8 @@ def what_runs(journal: Journal) -> SynapseRuns | None:
     return next((step for step in journal.steps if isinstance(step, SynapseRuns)), None)
 
 
-def _agreement(request: PortRequest, build: bytes, mtu: int) -> SynapseRuns:
+def agreement(request: PortRequest, build: bytes, mtu: int) -> SynapseRuns:
+    """What a later process has to agree with."""
     plan = request.plan
     return SynapseRuns(
         build=build.hex(),
