@@ -17,11 +17,11 @@ BPF_TABLE("hash", struct address, __u32, local_addresses, 1024);
 BPF_RINGBUF_OUTPUT(events, 16); /* pages */
 BPF_PROG_ARRAY(programs, 8);
 
-/* Frames per millisecond of a session, or of one inner flow. Written without a lock: it steers, and decides nothing else. */
+/* Work of the current window, of a session or of one inner flow. Written without a lock: it steers, and decides nothing else. */
 struct rate {
 	__u64 since; /* ns; start of the window */
 	__u64 until; /* ns; busy until then */
-	__u32 frames;
+	__u32 work; /* bytes, and FRAME_COST for each frame */
 	__u32 cpu;
 };
 

@@ -150,7 +150,7 @@ static __always_inline int receive(struct xdp_md *ctx, const int on_cpu, const i
 	if (on_cpu) {
 		cpu_programs.call(ctx, PROGRAM_OPEN);
 	} else {
-		if (!generic && cfg->cpus > 1 && is_busy(session_rates.lookup(&slot), now, BUSY_SESSION))
+		if (!generic && cfg->cpus > 1 && is_busy(session_rates.lookup(&slot), now, length, BUSY_SESSION))
 			programs.call(ctx, PROGRAM_STEER);
 		programs.call(ctx, PROGRAM_OPEN);
 	}

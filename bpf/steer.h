@@ -65,7 +65,7 @@ static __always_inline int steer(struct xdp_md *ctx)
 		count_cpus = cfg->cpus;
 		if (rate && count_cpus > 1) {
 			steered = now < rate->until;
-			if (is_busy(rate, now, BUSY_FLOW)) {
+			if (is_busy(rate, now, room->length, BUSY_FLOW)) {
 				if (!steered)
 					rate->cpu = (bpf_get_smp_processor_id() + 1 + (hash >> 16) % (count_cpus - 1)) %
 						    count_cpus;

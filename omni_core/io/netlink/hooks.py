@@ -35,6 +35,7 @@ _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 6, 7, 8
 _TCA_BPF_FLAG_ACT_DIRECT = 1
 _TCA_FQ_CODEL_TARGET, _TCA_FQ_CODEL_LIMIT, _TCA_FQ_CODEL_INTERVAL = 1, 2, 3
 _ETH_P_ALL = 0x0003
+_MQ_HANDLE = 1 << 16
 _PRIORITY, _HANDLE = 1, 1  # of our filter
 _IFINFO = struct.Struct("=BxHiII")  # family, device type, index, flags, change
 _TCMSG = struct.Struct("=BxxxiIII")  # family, index, handle, parent, info
@@ -103,23 +104,23 @@ class Hooks:
                 text(_TCA_KIND, "bpf") + options,
             )
 
-    def set_fair_queue(self, link: Link, limits: QueueLimits) -> bool:
-        """fq_codel at the interface's root; False, and nothing changed, where this kernel has none."""
+    def set_fair_queues(self, link: Link, limits: QueueLimits, queues: int) -> None:
+        """On each of the interface's queues to send: fq_codel, or what the kernel has as its default."""
         options = nested(
             _TCA_OPTIONS,
             number(_TCA_FQ_CODEL_LIMIT, limits.packets),
             number(_TCA_FQ_CODEL_TARGET, round(limits.target * 1e6)),
             number(_TCA_FQ_CODEL_INTERVAL, round(limits.interval * 1e6)),
         )
-        return self._set_root_qdisc(link, text(_TCA_KIND, "fq_codel") + options)
+        self._set_qdisc(link, text(_TCA_KIND, "mq"), handle=_MQ_HANDLE)
+        for queue in range(queues):
+            if not self._set_qdisc(link, text(_TCA_KIND, "fq_codel") + options, parent=_MQ_HANDLE | queue + 1):
+                return
 
-    def set_simple_queue(self, link: Link) -> bool:
-        """pfifo_fast, which every kernel has, as long as the interface's queue length. As ``set_fair_queue``."""
-        return self._set_root_qdisc(link, text(_TCA_KIND, "pfifo_fast"))
-
-    def _set_root_qdisc(self, link: Link, attributes: bytes) -> bool:
+    def _set_qdisc(self, link: Link, attributes: bytes, handle: int = 0, parent: int = _TC_H_ROOT) -> bool:
+        """False, and nothing changed, where this kernel has no such discipline."""
         try:
-            self._tc(_RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, link, 0, _TC_H_ROOT, 0, attributes)
+            self._tc(_RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, link, handle, parent, 0, attributes)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return False

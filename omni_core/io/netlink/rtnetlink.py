@@ -116,11 +116,20 @@ class Netlink(Hooks):
             raise SystemRefused(name, "the bridge vanished", "see dmesg")
         return link
 
-    def add_veth(self, end: VethEnd, other: VethEnd) -> None:
-        """A pair, both ends still down. Raises SystemRefused when a name is taken."""
-        peer = {"ifname": other.name, "address": format_mac(other.mac), "mtu": other.mtu}
+    def add_veth(self, end: VethEnd, other: VethEnd, queues: int = 1) -> None:
+        """A pair, both ends still down, with so many queues each way. Raises SystemRefused when a name is taken."""
+        ends = [
+            {
+                "ifname": each.name,
+                "address": format_mac(each.mac),
+                "mtu": each.mtu,
+                "num_tx_queues": queues,
+                "num_rx_queues": queues,
+            }
+            for each in (end, other)
+        ]
         with translated(end.name, "make a veth pair"):
-            self._ip.link("add", ifname=end.name, kind="veth", address=format_mac(end.mac), mtu=end.mtu, peer=peer)
+            self._ip.link("add", kind="veth", **ends[0], peer=ends[1])
 
     def delete(self, link: Link) -> None:
         """No error when it is gone already."""

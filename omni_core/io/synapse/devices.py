@@ -9,7 +9,6 @@ no IPv6, and whatever arrives there and is not ours is dropped. Blocking (netlin
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +25,6 @@ from omni_core.io.synapse.patch_cable import patch_program
 from omni_core.io.tap import Tap
 from omni_core.types import Mac, format_mac
 
-logger = logging.getLogger(__name__)
 
 SYN: Final = "-syn"
 TAP: Final = "-tap"
@@ -55,6 +53,8 @@ _SYN_FEATURES = {"rx-gro": False}
 _QUEUE_PACKETS = 10_000
 _FAIR = QueueLimits(packets=_QUEUE_PACKETS, target=0.05, interval=0.5)
 _TAP_QUEUE_PACKETS = 2_000
+# By flow: a control loop does not stand behind a bulk transfer, in a queue that is served where that one is sent.
+_QUEUES = 8
 
 _ANOTHER_ENGINE = "see dmesg, or use the engine python"
 
@@ -96,12 +96,11 @@ def make_devices(plan: PortPlan, journal: Journal, netlink: Netlink) -> SynapseD
                 "interface", f"{taken} exists already", f"choose another name, or remove it (ip link del {taken})"
             )
     far_end = VethEnd(syn, _mac(_SYN_MAC_BYTE, plan.mac), plan.mtu + _ROOM)
-    netlink.add_veth(VethEnd(plan.name, plan.mac, plan.mtu), far_end)
+    netlink.add_veth(VethEnd(plan.name, plan.mac, plan.mtu), far_end, _QUEUES)
     port = _found(plan.name, netlink)
     _set_features(plan.name, _PORT_FEATURES)
     netlink.change(port, queue=_QUEUE_PACKETS)
-    if not netlink.set_fair_queue(port, _FAIR) and not netlink.set_simple_queue(port):
-        logger.warning("%s has no queue: bursts that the other end cannot take at once are lost", plan.name)
+    netlink.set_fair_queues(port, _FAIR, _QUEUES)
     tap_mac = _mac(_TAP_MAC_BYTE, plan.mac)
     journal.add(MadeLink(tap_name, format_mac(tap_mac)))
     tap = Tap.open(tap_name)
