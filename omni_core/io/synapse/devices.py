@@ -25,7 +25,6 @@ from omni_core.io.synapse.patch_cable import patch_program
 from omni_core.io.tap import Tap
 from omni_core.types import Mac, format_mac
 
-
 SYN: Final = "-syn"
 TAP: Final = "-tap"
 NAME_MAX: Final = INTERFACE_NAME_MAX - max(len(SYN), len(TAP))
