@@ -87,6 +87,16 @@ async def test_runs_use_one_call(pair, host, monkeypatch):
     assert calls == [50]
 
 
+async def test_merged_datagrams_arrive_apart_when_the_kernel_is_not_to_merge(pair, host):
+    a, b = pair
+    b.receive_unmerged()
+    inbox = Inbox(b)
+    sent = [bytes([i]) * 1000 for i in range(50)]
+    a.send([(data, (host, b.port)) for data in sent])
+    assert [data for data, _ in await inbox.until(50)] == sent
+    assert all(sock.getsockopt(socket.IPPROTO_UDP, 104) == 0 for sock in b._sockets)  # UDP_GRO
+
+
 def spy_on_sends(port: UdpPort, refuse: int = 0) -> list[int]:
     """Datagrams per segmented call; with ``refuse`` such calls fail with that errno."""
     calls: list[int] = []
