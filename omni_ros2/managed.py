@@ -160,7 +160,7 @@ class ManagedNode(LifecycleNode, Generic[D]):
             self._publisher = None
         if thread is not None:
             thread.close()
-            self.get_logger().info("everything removed")
+            self.get_logger().info("left running" if thread.driver.left_running else "everything removed")
 
     def _attempt(
         self, verb: str, step: Callable[[], None], otherwise: TransitionCallbackReturn

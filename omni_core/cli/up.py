@@ -62,7 +62,8 @@ async def _run(config: GanglionConfig, register_timeout: float | None) -> None:
             asyncio.get_running_loop().call_later(register_timeout, registration.expire, register_timeout)
 
     await run_driver(driver, on_active)
-    logger.info("%s removed", config.interface)
+    if not driver.left_running:
+        logger.info("%s removed", config.interface)
 
 
 def _end(driver: GanglionDriver, error: OmniError) -> None:

@@ -233,6 +233,7 @@ class GanglionDriver(Driver):
         if self._udp is not None:
             self._udp.close()
             self._udp = None
+        self.left_running = keep
         if keep:
             logger.info("%s goes on without this process; the next one takes it over", self.interface)
         elif self._journal.steps:

@@ -36,6 +36,7 @@ class Driver:
         self._verb = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._keep = False  # the end, now or asked for, is a ``leave``
+        self.left_running = False  # the last ``cleanup`` left something that goes on
 
     async def configure(self) -> None:
         """Files read, sockets bound, interfaces made. Raises ConfigError or SystemRefused with nothing left behind."""
@@ -112,6 +113,7 @@ class Driver:
         if self.state is not State.UNCONFIGURED:
             return
         self.fault = None
+        self.left_running = False
         try:
             await self._configure()
         except BaseException:

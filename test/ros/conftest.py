@@ -44,7 +44,7 @@ def nucleus_parameters(tmp_path: Path, run_dir: Path) -> dict[str, object]:
 
 @pytest.fixture
 def ganglion_parameters(tmp_path: Path, run_dir: Path) -> dict[str, object]:
-    """Of a Ganglion that works, with a Nucleus that is not there."""
+    """Of a Ganglion that works, with a Nucleus that is not there. Its engine is there at once."""
     return {
         "interface": "omni0",
         "key_file": str(tmp_path / "ganglion.key"),
@@ -52,5 +52,6 @@ def ganglion_parameters(tmp_path: Path, run_dir: Path) -> dict[str, object]:
         "nucleus": ["127.0.0.1:9"],
         "nucleus_key": key_text(Identity.from_seed(bytes(32)).public_key),
         "vip4": "10.77.0.1/24",
+        "engine": "python",
         "run_dir": str(run_dir),
     }

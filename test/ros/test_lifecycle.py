@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import subprocess
@@ -212,3 +213,39 @@ def test_omni_asks_a_node_to_stop(nucleus_parameters: Parameters, run_dir: Path)
         wait_until(lambda: remote.state() == "unconfigured", "the node to stop")
         assert left_behind(run_dir) == set()
         assert remote.change("configure")
+
+
+def test_the_parameter_engine_switches_at_any_time(ganglion_parameters: Parameters, run_dir: Path) -> None:
+    with managed(GanglionNode, ganglion_parameters) as (_, remote):
+        assert remote.set("engine", "auto").successful and remote.set("engine", "python").successful
+        remote.change("configure")
+        remote.change("activate")
+        with remote.listening(GanglionStatus) as received:
+            wait_until(lambda: received and received[-1].engine == "python", "the status")
+            for engine in ("kernel", "python", "kernel"):
+                assert remote.set("engine", engine).successful
+                wait_until(lambda engine=engine: received[-1].engine == engine, f"the engine {engine}")
+                assert received[-1].engine_reason == "" and remote.state() == "active"
+                assert "omni0-syn" in interfaces()
+            assert not remote.set("engine", "quantum").successful
+        assert remote.change("shutdown")
+        assert left_behind(run_dir) == set()
+
+
+def test_a_node_that_is_stopped_may_leave_its_engine_running(
+    ganglion_parameters: Parameters, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "omni_core")
+    with managed(GanglionNode, {**ganglion_parameters, "engine": "kernel"}) as (_, remote):
+        assert remote.change("configure")
+        assert remote.change("activate")
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(run_dir / "omni0.sock"))
+            admin.sendall(b'{"command": "stop", "keep": true}\n')
+            assert admin.recv(4096)
+        wait_until(lambda: remote.state() == "unconfigured", "the node to stop")
+        assert interfaces() == {"omni0", "omni0-syn", "omni0-tap"}
+        assert remote.change("configure")
+        assert "taking over the engine that runs in the kernel" in caplog.text
+        assert remote.change("cleanup")
+        assert left_behind(run_dir) == set()
