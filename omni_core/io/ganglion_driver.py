@@ -360,7 +360,16 @@ class GanglionDriver(Driver):
             except SystemRefused as error:
                 logger.warning("the underlay could not be read: %s", error)
             unresolved = any(not self._names.addresses(endpoint) for endpoint in self._named())
-            await wait_until(self._underlay_changed, RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
+            await self._until_changed(RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
+
+    async def _until_changed(self, timeout: float) -> None:
+        """Of the MTU of a path, which ICMP tells the kernel, comes no news: the port looks now and then."""
+        assert self._port is not None and self._underlay is not None
+        end = monotonic() + timeout
+        while (left := end - monotonic()) > 0:
+            if await wait_until(self._underlay_changed, min(left, self._port.look_every)):
+                return
+            self._port.follow(self._underlay)
 
     async def _tell_engine(self) -> None:
         """Addresses first: they are here at once, while a name may take its time."""

@@ -6,6 +6,7 @@ call them from a worker thread. The rest is for the thread of the event loop.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,6 +48,10 @@ class LocalPort(Protocol):
         """Of the overlay interface."""
 
     @property
+    def look_every(self) -> float:
+        """s after which to ``follow`` again, though nothing was heard of a change."""
+
+    @property
     def outlives(self) -> bool:
         """It may go on without this process, for a later one to adopt."""
 
@@ -76,6 +81,7 @@ class PythonPort:
     """A TAP; frames pass through this process."""
 
     outlives = False
+    look_every = math.inf
 
     def __init__(self, tap: Tap, plane: UserspaceDataPlane, mtu: int) -> None:
         self.plane = plane

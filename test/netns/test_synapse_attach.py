@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import socket
 import struct
 from pathlib import Path
 
@@ -229,3 +230,38 @@ def test_sockets_bound_to_one_address():
     with RouteLookup(51820, ["198.51.100.5"]) as routes:
         assert routes.route_to(Endpoint("8.8.8.8", 51820)) == RouteInfo(link("wlan0").index, "198.51.100.5", 1500)
         assert routes.route_to(Endpoint("2001:db8::9", 51820)) is None
+
+
+def test_a_path_mtu_that_icmp_told_is_known():
+    """A router says that our packet is too long (RFC 1191). Any socket on the port will do for the kernel to listen."""
+    ip("route add 203.0.113.0/24 via 192.0.2.1")
+    ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 dev eth0")
+    far_away = Endpoint("203.0.113.77", 51820)
+    with (
+        RouteLookup(51820) as routes,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours,
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as router,
+    ):
+        ours.bind(("", 51820))
+        router.bind(("far-eth0", 0))
+        found = routes.route_to(far_away)
+        assert found is not None and found.mtu == 1500
+        here, gateway, there = (socket.inet_aton(host) for host in ("192.0.2.5", "192.0.2.1", "203.0.113.77"))
+        offending = ipv4(17, here, there, struct.pack("!HHHH", 51820, 51820, 1480, 0))
+        message = checked(struct.pack("!BBHHH", 3, 4, 0, 0, 1300) + offending, 2)
+        frame = link("eth0").mac + bytes.fromhex("020000000001") + b"\x08\x00" + ipv4(1, gateway, here, message)
+        router.send(frame)
+        wait_for(lambda: routes.route_to(far_away) == found._replace(mtu=1300), 5, "the path's MTU")
+
+
+def ipv4(protocol: int, source: bytes, destination: bytes, payload: bytes) -> bytes:
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0x4000, 64, protocol, 0) + source + destination
+    return checked(header, 10) + payload
+
+
+def checked(data: bytes, at: int) -> bytes:
+    """With its checksum (RFC 1071) at that place."""
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return data[:at] + struct.pack("!H", ~total & 0xFFFF) + data[at + 2 :]

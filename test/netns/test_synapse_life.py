@@ -146,7 +146,8 @@ def test_a_stop_that_keeps_loses_nothing(a, b):
         assert "omni0 goes on without this process" in a.process.log_text()
         assert set(a.host.interfaces()) >= DEVICES
         stream.goes_on()
-        start(a, engine=engine)
+        log = start(a, engine=engine)
+        assert "taking over the engine that runs in the kernel" in log.log_text(), log.log_text()
         stream.goes_on()
     sent, answered = stream.end()
     assert sent == answered, f"{sent - answered} of {sent} pings unanswered"
@@ -213,6 +214,24 @@ def test_an_interface_that_vanishes_and_returns(a, b):
     a.host.ip(f"route add {route}")
     wait_for(lambda: [mode for mode, _ in xdp(a.host)] == ["driver"], 10, "XDP on it again")
     wait_for(lambda: b.reaches(a.vip4), 10, "the overlay")
+
+
+def test_a_route_that_changes_is_followed(a, b):
+    """What has become too long for its path goes by the socket, which fragments it."""
+    sent = lambda: a.status()["ways"].get("tx_send", 0)  # noqa: E731
+    assert "1 received" in a.ping(b.vip4, 1, "-s", "1390") and sent() == 0
+    a.host.ip(f"route add {b.host.ipv4}/32 dev eth0 mtu 1300")
+    wait_for(lambda: "1 received" in a.ping(b.vip4, 1, "-s", "1390") and sent() > 0, 10, "the socket to send")
+    a.host.ip(f"route del {b.host.ipv4}/32 dev eth0")
+    before = sent()
+    wait_for(lambda: a.reaches(b.vip4) and sent() == before, 5, "the way by the kernel again")
+
+
+def test_programs_that_somebody_took_off_are_not_taken_over(a, b):
+    a.kill()
+    a.host.ip("link set dev omni0-tap xdpgeneric off")
+    process = start(a, engine="kernel")
+    assert "made anew: omni0-tap: its XDP program is not the one that was there" in process.log_text()
 
 
 def test_somebody_elses_program_stays_and_frames_come_by_the_socket(a, b):

@@ -160,6 +160,15 @@ def attach_programs(devices: SynapseDevices, loaded: Loaded, netlink: Netlink) -
     return mode, reason
 
 
+def check_programs(devices: SynapseDevices, loaded: Loaded, netlink: Netlink) -> None:
+    """Raises SystemRefused when ``attach_programs`` has not been here, or somebody has undone it."""
+    transmit, out = loaded.programs["synapse_tx"], loaded.programs["synapse_out"]
+    for link in (_found(devices.name + SYN, netlink), _found(devices.name + TAP, netlink)):
+        if [number for _, number in link.xdp] != [transmit.id]:
+            raise SystemRefused(link.name, "its XDP program is not the one that was there", "make it anew")
+        netlink.attach_tc_ingress(link, out.fd, out.name)  # takes the place of itself
+
+
 def patch_through(devices: SynapseDevices, loaded: Loaded, netlink: Netlink) -> None:
     """Take synapse_tx off, and lead what arrives at one device out of the other. Raises SystemRefused.
 

@@ -46,6 +46,10 @@ _TAGS = 8  # bytes of two VLAN tags
 _COMMON_FRAME = 1500 + ETHERNET_HEADER + _TAGS  # a build for longer frames is slower to load
 
 
+# s; as long may packets be lost that have become too long for their path. A look at 128 routes takes 5 ms.
+_ROUTES_REFRESH = 10.0
+
+
 @dataclass(frozen=True)
 class _Build:
     source: Path
@@ -57,6 +61,7 @@ class KernelPort:
     ON_UNDERLAY = ("synapse_rx", "synapse_rx_generic")  # programs, by XDP mode
 
     outlives = True
+    look_every = _ROUTES_REFRESH
 
     def __init__(self, request: PortRequest, loaded: Loaded, made: SynapseDevices, *, adopt: bool) -> None:
         """``make`` and ``adopt`` are what to call."""
@@ -129,6 +134,7 @@ class KernelPort:
             undo.callback(loaded.close)
             made = devices.adopt_devices(request.plan.name, netlink)
             undo.callback(made.close)
+            devices.check_programs(made, loaded, netlink)
             port = cls(request, loaded, made, adopt=True)
             undo.pop_all()
         return port
