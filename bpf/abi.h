@@ -143,6 +143,7 @@ enum event_kind {
 	EVENT_CONFIRMED = 1,
 	EVENT_MOVED = 2,
 	EVENT_FDB_FULL = 3, /* .peer reached its bound (SYNAPSE_OWNER_LOCAL: the local port) */
+	EVENT_SMALL_FRAMES = 4, /* so many are being sent that sealing them deserves a CPU of its own; said again and again */
 };
 
 struct event {

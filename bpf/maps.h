@@ -21,14 +21,17 @@ BPF_PROG_ARRAY(programs, 8);
 struct rate {
 	__u64 since; /* ns; start of the window */
 	__u64 until; /* ns; busy until then */
-	__u32 work; /* bytes, and FRAME_COST for each frame */
-	__u32 cpu;
+	__u64 began; /* ns; busy since then (flow_rates) */
+	__u64 last;  /* ns; the packet before this one (flow_rates); the event (small_rate) */
+	__u32 work;  /* bytes, and FRAME_COST for each frame */
+	__u32 cpu;   /* that opens them, + 1; 0: the one where they arrive (flow_rates) */
 };
 
 BPF_XDP_REDIRECT_MAP("cpumap", struct bpf_cpumap_val, cpus, SYNAPSE_CPUS);
 BPF_PROG_ARRAY(cpu_programs, 8); /* as programs, for those that run on map cpus: their kind is another */
 BPF_ARRAY(session_rates, struct rate, SYNAPSE_SESSIONS);
 BPF_ARRAY(flow_rates, struct rate, SYNAPSE_FLOWS);
+BPF_PERCPU_ARRAY(small_rate, struct rate, 1); /* small frames of the local port */
 
 struct outer {
 	struct address source, destination;

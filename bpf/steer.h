@@ -5,11 +5,15 @@
  * in order. Mice, and everything on a session that is not busy, are opened where they arrive: no queue, no wake-up.
  * The look is at unauthenticated bytes: it chooses the CPU, and the packet is opened there from the start.
  *
- * A flow goes back to where it arrives after HOLD without being an elephant, when its queue has long been emptied, so no
- * packet overtakes another of its flow.
+ * A flow goes over when GAP has passed since its last packet, which has left the batch that it was opened in, or after
+ * PATIENCE, when a few may be overtaken. It goes back after HOLD without being an elephant, when its queue has long been
+ * emptied.
  */
 #ifndef SYNAPSE_STEER_H
 #define SYNAPSE_STEER_H
+
+#define GAP 25000ull       /* ns */
+#define PATIENCE 3000000ull /* ns */
 
 /* Of the inner flow, from the first 64 bytes of the frame. ``f``: as little-endian words. Fragments have no ports. */
 static __always_inline __u64 flow_hash(const __u64 *f)
@@ -30,6 +34,19 @@ static __always_inline __u64 flow_hash(const __u64 *f)
 	return hash >> 32;
 }
 
+static __always_inline void choose_cpu(struct rate *rate, __u64 now, __u64 length, __u32 hash, __u32 count_cpus)
+{
+	__u64 gap = now - rate->last;
+
+	rate->last = now;
+	if (!is_busy(rate, now, length, BUSY_FLOW)) {
+		rate->began = now;
+		rate->cpu = 0;
+	} else if (!rate->cpu && (gap > GAP || now - rate->began > PATIENCE)) {
+		rate->cpu = (bpf_get_smp_processor_id() + 1 + hash % (count_cpus - 1)) % count_cpus + 1;
+	}
+}
+
 static __always_inline int steer(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -41,7 +58,6 @@ static __always_inline int steer(struct xdp_md *ctx)
 	struct aead_work work;
 	__u64 *stream = work.stream, hash, now;
 	__u32 slot, index, count_cpus;
-	int steered;
 
 	if (!cfg || !room)
 		return XDP_DROP;
@@ -64,15 +80,10 @@ static __always_inline int steer(struct xdp_md *ctx)
 		rate = flow_rates.lookup(&index);
 		count_cpus = cfg->cpus;
 		if (rate && count_cpus > 1) {
-			steered = now < rate->until;
-			if (is_busy(rate, now, room->length, BUSY_FLOW)) {
-				if (!steered)
-					rate->cpu = (bpf_get_smp_processor_id() + 1 + (hash >> 16) % (count_cpus - 1)) %
-						    count_cpus;
-				if (cpus.redirect_map(rate->cpu, 0) == XDP_REDIRECT) {
-					count(WAY_RX_STEERED);
-					return XDP_REDIRECT;
-				}
+			choose_cpu(rate, now, room->length, hash >> 16, count_cpus);
+			if (rate->cpu && cpus.redirect_map(rate->cpu - 1, 0) == XDP_REDIRECT) {
+				count(WAY_RX_STEERED);
+				return XDP_REDIRECT;
 			}
 		}
 	}

@@ -116,6 +116,7 @@ static __always_inline int transmit(struct xdp_md *ctx)
 		id = entry->owner;
 		if (id == SYNAPSE_OWNER_LOCAL)
 			return drop(WAY_TX_LOCAL); /* the bridge there has delivered it */
+		notice_small_frame(room, length, now);
 	}
 	room->peer = id;
 	room->offset = strip;

@@ -156,6 +156,7 @@ class EventKind(IntEnum):
     CONFIRMED = 1
     MOVED = 2
     FDB_FULL = 3
+    SMALL_FRAMES = 4
 
 
 @unique

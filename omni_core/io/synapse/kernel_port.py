@@ -31,8 +31,9 @@ from omni_core.io.netlink import Netlink, RouteLookup
 from omni_core.io.pump import GanglionPump, taken_away
 from omni_core.io.synapse import abi, bpffs, devices, loader, sources
 from omni_core.io.synapse.attachments import Attachments
-from omni_core.io.synapse.devices import SynapseDevices
+from omni_core.io.synapse.devices import SYN, SynapseDevices
 from omni_core.io.synapse.loader import Loaded
+from omni_core.io.synapse.napi_threads import NapiThreads
 from omni_core.io.synapse.pins import pin_directory
 from omni_core.io.synapse.plane import KernelDataPlane
 from omni_core.io.synapse.programs import KINDS
@@ -146,7 +147,9 @@ class KernelPort:
         on_event: Callable[[GanglionEvent], None],
         on_fault: Callable[[SystemRefused], None],
     ) -> GanglionPump:
-        return KernelPump(engine, self.plane, udp, self._devices.tap, on_event, on_fault)
+        return KernelPump(
+            engine, self.plane, udp, self._devices.tap, NapiThreads(self._devices.name + SYN), on_event, on_fault
+        )
 
     def look_around(self, underlay: Underlay, netlink: Netlink) -> SystemRefused | None:
         self._attachments.update(underlay.links, netlink)

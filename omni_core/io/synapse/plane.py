@@ -79,6 +79,7 @@ class KernelDataPlane(DataPlane):
         programs need, so attach them afterwards."""
         self._maps = loaded.maps
         self._route = route
+        self.on_small_frames: Callable[[], None] = lambda: None  # more of them are sent than one CPU should seal
         self._events: list[DataPlaneEvent] = []
         self._datagrams: list[Datagram] = []
         self._tap_packets: list[bytes] = []
@@ -328,7 +329,9 @@ class KernelDataPlane(DataPlane):
     def read_events(self, now: float) -> None:
         for record in self._ring.read():
             event = abi.Event.from_buffer_copy(record)
-            if event.kind == abi.EventKind.FDB_FULL:
+            if event.kind == abi.EventKind.SMALL_FRAMES:
+                self.on_small_frames()
+            elif event.kind == abi.EventKind.FDB_FULL:
                 self._fdb.evict(None if event.peer == abi.OWNER_LOCAL else event.peer)
             elif event.receive_id not in self._slots:
                 continue  # of a session that is gone

@@ -9,6 +9,7 @@ from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.ganglion_events import GanglionEvent
 from omni_core.errors import SystemRefused
 from omni_core.io.pump import GanglionPump
+from omni_core.io.synapse.napi_threads import NapiThreads
 from omni_core.io.synapse.plane import KernelDataPlane
 from omni_core.io.tap import Tap
 from omni_core.io.udp import UdpPort
@@ -23,20 +24,24 @@ class KernelPump(GanglionPump):
         plane: KernelDataPlane,
         udp: UdpPort,
         tap: Tap,
+        threads: NapiThreads,
         on_event: Callable[[GanglionEvent], None],
         on_fault: Callable[[SystemRefused], None],
     ) -> None:
         super().__init__(engine, udp, tap, on_event, on_fault)
         self._plane = plane
+        self._threads = threads
 
     def start(self) -> None:
         self._plane.set_tap_writer(self._write)
+        self._plane.on_small_frames = self._threads.hold
         super().start()
         self._loop.add_reader(self._plane.events_fd, self._on_news)
 
     def stop(self) -> None:
         super().stop()
         self._plane.set_tap_writer(None)
+        self._threads.end()
         self._loop.remove_reader(self._plane.events_fd)
 
     def flush(self) -> None:
