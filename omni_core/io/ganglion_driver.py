@@ -7,9 +7,8 @@ import ipaddress
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from omni_core.config.ganglion import GanglionConfig, read_engine
 from omni_core.constants import VIP6_PREFIX_LENGTH
@@ -21,6 +20,7 @@ from omni_core.io import overlay
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic
 from omni_core.io.engine_choice import Opened, may_adopt, open_port, switch_port
+from omni_core.io.ganglion_requests import PING_TIMEOUT, WAIT_TIMEOUT, GanglionRequests
 from omni_core.io.journal import InterfaceLock, Journal
 from omni_core.io.lifecycle import Driver, State
 from omni_core.io.local_port import LocalPort, PortRequest
@@ -40,13 +40,10 @@ from omni_core.io.underlay import (
     overlay_mtu,
 )
 from omni_core.io.undo import undo
-from omni_core.types import Endpoint, Mac, Vip, parse_mac
+from omni_core.types import Endpoint, Mac, Vip
 
 logger = logging.getLogger(__name__)
 
-PING_TIMEOUT = 3.0  # s
-WAIT_TIMEOUT = 30.0  # s
-REQUEST_TIMEOUT_MAX = 3600.0  # s; what a client of the admin socket may ask for
 GOODBYE_TIME = 0.2  # s for last words to leave a full socket
 
 
@@ -87,6 +84,11 @@ class GanglionDriver(Driver):
     def port(self) -> int:
         """UDP port on the underlay; 0 while unconfigured."""
         return self._udp.port if self._udp is not None else 0
+
+    @property
+    def outlives(self) -> bool:
+        """``leave`` leaves something that goes on."""
+        return self._port is not None and self._port.outlives
 
     def status(self) -> GanglionStatus:
         """Raises LocalMisuse while unconfigured."""
@@ -180,16 +182,7 @@ class GanglionDriver(Driver):
         places = [*self._membership.nucleus, *(peer.endpoint for peer in config.static_peers)]
         await self._names.look_up(places)
         await self._use_port(await in_thread(lambda: self._open_port(places)))
-        self._admin = AdminServer(
-            config.admin_socket,
-            {
-                "status": self._on_status,
-                "ping": self._on_ping,
-                "wait": self._on_wait,
-                "stop": self._on_stop,
-                "engine": self._on_engine,
-            },
-        )
+        self._admin = AdminServer(config.admin_socket, GanglionRequests(self).handlers())
         await self._admin.open()
 
     async def _activate(self) -> None:
@@ -250,7 +243,7 @@ class GanglionDriver(Driver):
 
     @property
     def _keeps_running(self) -> bool:
-        return self._keep and self._port is not None and self._port.outlives
+        return self._keep and self.outlives
 
     def _undo_leftovers(self) -> None:
         """All, or what is left to ``open_port`` to adopt."""
@@ -408,59 +401,3 @@ class GanglionDriver(Driver):
         self._underlay = seen
         self._port_fault = fault
         return seen
-
-    # --- admin socket ---------------------------------------------------------------------------------------------
-
-    async def _on_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "lifecycle": self.state.value,
-            "interface": self.interface,
-            "port": self.port,
-            "pid": os.getpid(),
-            **self.status().as_dict(),
-        }
-
-    async def _on_ping(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        result = await self.ping(_address(request.get("address")), _seconds(request, "timeout", PING_TIMEOUT))
-        return {"rtt_s": result.rtt, "text": result.text}
-
-    async def _on_wait(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        count = request.get("peers")
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ConfigError("peers", "is not a number of peers", "give 1 or more")
-        up = await self.wait_for_peers(count, _seconds(request, "timeout", WAIT_TIMEOUT))
-        return {"peers": up, "reached": up >= count}
-
-    async def _on_engine(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        await self.switch_engine(str(request.get("engine")))
-        return {"engine": self.status().engine, "engine_reason": self._engine_reason}
-
-    async def _on_stop(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        keep = request.get("keep", False)
-        if keep and (self._port is None or not self._port.outlives):
-            raise ConfigError(
-                "keep", "the engine python ends with its process", "stop without it, or use engine kernel"
-            )
-        self.request_stop(keep=bool(keep))
-        return {"pid": os.getpid()}
-
-
-def _address(value: object) -> Vip | Mac:
-    text = value if isinstance(value, str) else ""
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        pass
-    try:
-        return parse_mac(text)
-    except ValueError:
-        raise ConfigError(
-            "address", f"{text!r} is neither a VIP nor a MAC address", "give one that `omni peers` shows"
-        ) from None
-
-
-def _seconds(request: Mapping[str, Any], key: str, default: float) -> float:
-    value = request.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= REQUEST_TIMEOUT_MAX:
-        raise ConfigError(key, "is not a time in seconds", f"give 0 to {REQUEST_TIMEOUT_MAX:g}")
-    return float(value)
