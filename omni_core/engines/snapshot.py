@@ -65,7 +65,7 @@ def _peer(engine: GanglionEngine, peer: Peer, now: float) -> PeerStatus:
         endpoint=str(peer.path or ""),
         rtt_s=peer.rtt,
         session_age_s=now - sending.created if sending else None,
-        last_rx_age_s=now - last_rx if last_rx else None,
+        last_rx_age_s=max(0.0, now - last_rx) if last_rx else None,
         tx_frames=peer.retired.tx_frames + sum(s.tx_frames for s in stats),
         tx_bytes=peer.retired.tx_bytes + sum(s.tx_bytes for s in stats),
         rx_frames=peer.retired.rx_frames + sum(s.rx_frames for s in stats),

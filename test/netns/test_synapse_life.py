@@ -199,6 +199,19 @@ def test_devices_that_somebody_removed_are_made_anew(a, b):
     assert b.reaches(a.vip4)
 
 
+def test_killed_while_it_compiles(a, b):
+    """Neither it nor its compiler leaves anything that the next one does not find."""
+    assert a.process.stop(grace=20) == 0
+    process = a.launch(engine="kernel")
+    compilers = ["pgrep", "-P", str(process.pid), "-f", "omni_core.io.synapse.compiler"]
+    found = wait_for(lambda: a.host.run(compilers, check=False).stdout.split(), 20, "the compiler step")
+    process.kill()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found), 5, "its end")
+    log = start(a, engine="kernel").log_text()
+    assert "undoing what an earlier Ganglion left" in log
+    assert b.reaches(a.vip4)
+
+
 def test_an_interface_that_vanishes_and_returns(a, b):
     """As a USB stick does. Its address comes back with it."""
     address, route = a.host.ipv4, a.host.ip("route show default").strip()

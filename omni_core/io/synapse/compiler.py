@@ -7,11 +7,13 @@ standard output, messages of clang and of the verifier on standard error. Exit c
 
 from __future__ import annotations
 
+import ctypes
 import importlib.machinery
 import inspect
 import json
 import os
 import platform
+import signal
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -24,6 +26,7 @@ from omni_core.io.synapse.bpf_call import MapType, ProgramType
 PROGRAM_TYPES = {"xdp": ProgramType.XDP, "xdp_cpumap": ProgramType.XDP, "sched_cls": ProgramType.SCHED_CLS}
 ATTACH_TYPES = {"xdp_cpumap": 35}  # BPF_XDP_CPUMAP, linux/bpf.h; the others need none
 BUILD_MAP = "map_build"
+_PR_SET_PDEATHSIG = 1
 
 
 class Request(TypedDict):
@@ -102,8 +105,6 @@ def _import_bcc(directory: str) -> Any:
 
 def _tables(library: Any, module: Any) -> dict[str, int]:
     """Name -> descriptor of every map of the module. bcc's python half has no list of them, its C half has."""
-    import ctypes
-
     for name, result in (("bpf_num_tables", ctypes.c_size_t), ("bpf_table_name", ctypes.c_char_p)):
         getattr(library, name).restype = result
     library.bpf_num_tables.argtypes = [ctypes.c_void_p]
@@ -112,7 +113,13 @@ def _tables(library: Any, module: Any) -> dict[str, int]:
     return {name.decode(): library.bpf_table_fd(module, name) for name in names}
 
 
+def _end_with_parent() -> None:
+    """Pins of a compiler step whose process was killed would turn up beside those of the next one (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def main() -> int:
+    _end_with_parent()
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # bcc and clang write messages there
     request: Request = json.load(sys.stdin)
