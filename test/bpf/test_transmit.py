@@ -11,6 +11,7 @@ from support.outer import take_apart
 from support.own_network import own_network
 from support.planes import frame, key_pair
 from support.rows import AT, FOUR, FRIEND, ME_4, ME_6, NOBODY, OWN, SIX, SIXTH, STRANGER, Row, World, prefix
+from support.rows_receive import RATE
 from support.rows_transmit import GROUP, OUT_ROWS, TRANSMIT_ROWS, short_route
 from support.synapse import LOOPBACK, MAX_FRAME, TC_ACT_SHOT, XDP_DROP, XDP_PASS, XDP_REDIRECT, MakeRig
 
@@ -222,3 +223,15 @@ def test_a_lost_event_does_not_stop_learning_for_good(make_rig: MakeRig, seed: i
     world.rig.run("tx", frame(FRIEND, STRANGER))
     rows = [entry for entry in world.plane.fdb(time.monotonic()) if not entry.static]
     assert STRANGER in {entry.mac for entry in rows} and len(rows) <= 4
+
+
+@pytest.mark.parametrize(("size", "said"), [(60, 1), (255, 1), (256, 0), (1400, 0)])
+def test_many_small_frames_are_said_once_in_a_while(world: World, size: int, said: int) -> None:
+    heard: list[float] = []
+    world.plane.on_small_frames = lambda: heard.append(0.0)
+    busy = RATE.pack(0, time.monotonic_ns() + 10**10, 0, 0, 0, 0)
+    world.rig.maps["small_rate"].update(bytes(4), busy)
+    for _ in range(5):
+        assert world.rig.run("tx", frame(FRIEND, OWN, size=size)).code == XDP_PASS
+    world.plane.read_events(world.now)
+    assert len(heard) == said

@@ -163,6 +163,9 @@ def spliced(world: World) -> bytes:
     return packet(world.sealed()[42:50] + theirs[62 + 8 :], AT[FOUR], ME_4)
 
 
+RATE = struct.Struct("=QQQQII")  # struct rate of bpf/maps.h: since, until, began, last, work, cpu
+
+
 def be_busy(world: World, flows: bool) -> None:
     """As after a burst: the session, and every flow if so said, until long after the test."""
     if world.rig.cpus < 2:
@@ -170,7 +173,7 @@ def be_busy(world: World, flows: bool) -> None:
     with world.rig.config() as config:
         config.cpus = world.rig.cpus
     until = time.monotonic_ns() + 60 * 10**9
-    rate = struct.pack("=QQII", until - 10**9, until, 1000, 0)
+    rate = RATE.pack(until - 10**9, until, 0, 0, 0, 0)
     for name in ("session_rates", *(["flow_rates"] if flows else [])):
         held = world.rig.maps[name]
         for index in range(held.max_entries):

@@ -113,7 +113,7 @@ class Rig:
 
     def snapshot(self) -> dict[str, dict[bytes, bytes]]:
         """Everything that a packet may change, but counters, events, and which CPU is to open the next one."""
-        left_out = {"counters", "events", "scratch", "session_rates", "flow_rates", *_OF_CONNECT}
+        left_out = {"counters", "events", "scratch", "session_rates", "flow_rates", "small_rate", *_OF_CONNECT}
         return {name: dict(held.items()) for name, held in self.maps.items() if name not in left_out}
 
     def clear(self) -> None:
