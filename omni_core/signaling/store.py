@@ -36,9 +36,7 @@ class Store(Protocol):
         first of its addresses that another live edge holds, with that edge, and nothing has changed.
         """
 
-    def move(
-        self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], now: float
-    ) -> None:
+    def move(self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], now: float) -> None:
         """The edge is reached elsewhere now; a change that others are told."""
 
     def touch(self, edge: Edge, deadline: float) -> None:
@@ -110,9 +108,7 @@ class MemoryStore:
         cluster.log.joined(edge, now)
         return None
 
-    def move(
-        self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], now: float
-    ) -> None:
+    def move(self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], now: float) -> None:
         edge.observed, edge.local = observed, local
         self._cluster(edge.cluster).log.joined(edge, now)
 

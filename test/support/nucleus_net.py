@@ -49,9 +49,7 @@ class Edge:
         version = net.unix_ns(net.now) if version is None else version
         vip4 = f"10.77.{number >> 8}.{number & 255}/16" if vip4 is None else vip4
         self.record = record or signed(self.identity, cluster, version=version, vip4=vip4 or None, mac=mac)
-        self.sessions = Sessions(
-            self.identity, None, lambda *_: None, random=net.rng.randbytes, unix_ns=net.unix_ns
-        )
+        self.sessions = Sessions(self.identity, None, lambda *_: None, random=net.rng.randbytes, unix_ns=net.unix_ns)
         self.client = NucleusClient(
             self.identity,
             cluster,
