@@ -76,6 +76,15 @@ def test_a_flow_that_begins_before_the_session_is_whole_and_in_order(pair):
         robot.host.ip(f"neigh del {other.vip4} dev omni0")
 
 
+def conversations(frames: list[bytes]) -> dict[bytes, list[bytes]]:
+    """Frames by addresses, VLAN and type, in their order. Frames of different ones may overtake each other: they are in
+    different queues of omni0, as they may be on different links of an aggregation (IEEE 802.1AX)."""
+    found: dict[bytes, list[bytes]] = {}
+    for each in frames:
+        found.setdefault(each[: 18 if each[12:14] in (b"\x81\x00", b"\x88\xa8") else 14], []).append(each)
+    return found
+
+
 @pytest.mark.parametrize("names", PAIRS, ids="-".join)
 def test_traffic_of_every_kind(fleet, pair, seed):
     a, b = pair
@@ -103,7 +112,7 @@ def test_traffic_of_every_kind(fleet, pair, seed):
         # socket have them, while single ones go the fast way.
         assert sorted(arrived) == sorted(frames)
     else:
-        assert arrived == frames
+        assert conversations(arrived) == conversations(frames)
     sent, received = ways(a) - before[0], ways(b) - before[1]
     if a.status()["engine"] == "kernel":
         assert sent["tx_sealed"] > 2000 and sent["tx_send"] == 0
