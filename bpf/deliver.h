@@ -27,14 +27,11 @@ static __always_inline void notice_source(struct session *session, struct scratc
 static __always_inline int control_to_ganglion(struct xdp_md *ctx, const struct config *cfg, struct session *session,
 					       const struct outer *outer, __u64 offset)
 {
-	struct slow_prefix *prefix;
+	struct slow_prefix *prefix = push_prefix(ctx, offset, SLOW_CONTROL, session->peer);
 
-	if (bpf_xdp_adjust_head(ctx, (int)offset - (int)sizeof(*prefix)))
+	if (!prefix)
 		return drop(DROP_NO_ROOM);
-	prefix = (void *)(long)ctx->data;
-	if ((void *)(prefix + 1) > (void *)(long)ctx->data_end)
-		return drop(DROP_NO_ROOM);
-	write_prefix(prefix, SLOW_CONTROL, session->peer, session->receive_id);
+	prefix->receive_id = session->receive_id;
 	prefix->address = outer->source;
 	prefix->port = outer->source_port;
 	count(WAY_RX_CONTROL);

@@ -89,8 +89,16 @@ static __always_inline int is_control_mac(const __u8 *mac)
 	return mac[0] == 0x03 && mac[1] == 0x6f && mac[2] == 0x6d && mac[3] == 0x6e && mac[4] == 0x69 && mac[5] == 0x00;
 }
 
-static __always_inline void write_prefix(struct slow_prefix *prefix, __u8 kind, __u32 peer, __u64 receive_id)
+/* In place of the first ``strip`` bytes of the packet. NULL when there is no room. */
+static __always_inline struct slow_prefix *push_prefix(struct xdp_md *ctx, int strip, __u8 kind, __u32 peer)
 {
+	struct slow_prefix *prefix;
+
+	if (bpf_xdp_adjust_head(ctx, strip - (int)sizeof(*prefix)))
+		return 0;
+	prefix = (void *)(long)ctx->data;
+	if ((void *)(prefix + 1) > (void *)(long)ctx->data_end)
+		return 0;
 	__builtin_memset(prefix, 0, sizeof(*prefix));
 	prefix->destination[0] = 0x02;
 	prefix->destination[1] = 0x6f;
@@ -101,7 +109,7 @@ static __always_inline void write_prefix(struct slow_prefix *prefix, __u8 kind, 
 	prefix->ethertype = bpf_htons(SYNAPSE_SLOW_ETHERTYPE);
 	prefix->kind = kind;
 	prefix->peer = peer;
-	prefix->receive_id = receive_id;
+	return prefix;
 }
 
 #endif

@@ -13,14 +13,8 @@
 
 static __always_inline int to_ganglion(struct xdp_md *ctx, const struct config *cfg, __u8 kind, __u32 peer, __u32 way)
 {
-	struct slow_prefix *prefix;
-
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*prefix)))
+	if (!push_prefix(ctx, 0, kind, peer))
 		return drop(DROP_NO_ROOM);
-	prefix = (void *)(long)ctx->data;
-	if ((void *)(prefix + 1) > (void *)(long)ctx->data_end)
-		return drop(DROP_NO_ROOM);
-	write_prefix(prefix, kind, peer, 0);
 	count(way);
 	return bpf_redirect(cfg->tap_ifindex, 0);
 }
@@ -28,14 +22,10 @@ static __always_inline int to_ganglion(struct xdp_md *ctx, const struct config *
 /* To synapse_out, which clones it for each peer of the flood set. */
 static __always_inline int to_flood(struct xdp_md *ctx, const struct config *cfg)
 {
-	struct slow_prefix *prefix;
+	struct slow_prefix *prefix = push_prefix(ctx, 0, SLOW_SEAL, FLOODED_PEER);
 
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*prefix)))
+	if (!prefix)
 		return drop(DROP_NO_ROOM);
-	prefix = (void *)(long)ctx->data;
-	if ((void *)(prefix + 1) > (void *)(long)ctx->data_end)
-		return drop(DROP_NO_ROOM);
-	write_prefix(prefix, SLOW_SEAL, FLOODED_PEER, 0);
 	__builtin_memcpy(prefix->destination, cfg->mark, 6);
 	count(WAY_TX_FLOODED);
 	return XDP_PASS;

@@ -8,14 +8,10 @@
 /* Sealed already; the socket sends it where the path leads. */
 static __always_inline int to_socket(struct xdp_md *ctx, const struct config *cfg, const struct peer *peer, __u32 id)
 {
-	struct slow_prefix *prefix;
+	struct slow_prefix *prefix = push_prefix(ctx, ETHERNET + peer->ip_header + UDP, SLOW_SEND, id);
 
-	if (bpf_xdp_adjust_head(ctx, ETHERNET + (int)peer->ip_header + UDP - (int)sizeof(*prefix)))
+	if (!prefix)
 		return drop(DROP_NO_ROOM);
-	prefix = (void *)(long)ctx->data;
-	if ((void *)(prefix + 1) > (void *)(long)ctx->data_end)
-		return drop(DROP_NO_ROOM);
-	write_prefix(prefix, SLOW_SEND, id, 0);
 	prefix->address = peer->remote;
 	prefix->port = peer->remote_port;
 	count(WAY_TX_SEND);
