@@ -216,7 +216,7 @@ def test_the_way_to_an_endpoint():
 def test_rules_by_port_and_protocol_count():
     ip("route add default via 192.0.2.1")
     ip("route add default via 198.51.100.1 table 77")
-    ip("rule add ipproto udp sport 51820 dport 9999 lookup 77")
+    ip("rule add ipproto 17 sport 51820 dport 9999 lookup 77")  # UDP; the name needs /etc/protocols
     with RouteLookup(51820) as routes, RouteLookup(51821) as others:
         assert routes.route_to(Endpoint("8.8.8.8", 51820)) == RouteInfo(link("eth0").index, "192.0.2.5", 1500)
         assert routes.route_to(Endpoint("8.8.8.8", 9999)) == RouteInfo(link("wlan0").index, "198.51.100.5", 1500)
