@@ -16,10 +16,10 @@ PYTHON=/usr/bin/python3
 
 # ip, tc and bridge; namespaces; benchmark; compiler and headers for the messages' python bindings; BPF programs: their
 # compiler, and the UAPI headers that they include (no kernel headers: bpf/compat/README.md).
-APT_REQUIRED=(g++ iproute2 iperf3 iputils-ping libbpfcc linux-libc-dev make nftables python3 python3-bpfcc python3-dev
+APT_REQUIRED=(ethtool g++ iproute2 iperf3 iputils-ping libbpfcc linux-libc-dev make nftables python3 python3-bpfcc python3-dev
   python3-venv util-linux)
-# Wanted, but nothing fails without them: offload settings of interfaces; Noise test vectors.
-APT_OPTIONAL=(ethtool golang-github-flynn-noise-dev)
+# Wanted, but nothing fails without it: Noise test vectors.
+APT_OPTIONAL=(golang-github-flynn-noise-dev)
 
 inputs() { printf '%s\n' "${BASH_SOURCE[0]}" "$OMNI_ROOT/setup.cfg" "$REQUIREMENTS"/*.txt; }
 stamp() { inputs | omni_hash "$OMNI_ROOT" "$PREFIX" "$($PYTHON -V 2>&1)"; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -199,12 +200,22 @@ def test_devices_that_somebody_removed_are_made_anew(a, b):
     assert b.reaches(a.vip4)
 
 
+def children(parent: int, word: bytes) -> list[int]:
+    """Processes that it started, with ``word`` in their command lines."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            status, command = (entry / "status").read_text(), (entry / "cmdline").read_bytes()
+            if f"\nPPid:\t{parent}\n" in status and word in command:
+                found.append(int(entry.name))
+    return found
+
+
 def test_killed_while_it_compiles(a, b):
     """Neither it nor its compiler leaves anything that the next one does not find."""
     assert a.process.stop(grace=20) == 0
     process = a.launch(engine="kernel")
-    compilers = ["pgrep", "-P", str(process.pid), "-f", "omni_core.io.synapse.compiler"]
-    found = wait_for(lambda: a.host.run(compilers, check=False).stdout.split(), 20, "the compiler step")
+    found = wait_for(lambda: children(process.pid, b"omni_core.io.synapse.compiler"), 20, "the compiler step")
     process.kill()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found), 5, "its end")
     log = start(a, engine="kernel").log_text()
