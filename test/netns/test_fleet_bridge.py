@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from support.fleet import Fleet, carry_frames
+from support.fleet import Fleet, carry_frames, conversations
 from support.frame_tool import MARK
 
 from tools.netlab import Host, Lab, unavailable, wait_for
@@ -102,7 +102,7 @@ def test_a_frame_crosses_once(plant):
     one, two = plant.inner
     before = one.counters("eth0")["rx_packets"], two.counters("eth0")["rx_packets"]
     frames = [b"\xff" * 6 + MARK + b"\0\0\x08" + bytes.fromhex("88b6") + bytes([i]) * 60 for i in range(50)]
-    assert carry_frames(one, two, frames, "eth0", "eth0") == frames
+    assert conversations(carry_frames(one, two, frames, "eth0", "eth0")) == conversations(frames)
     after = one.counters("eth0")["rx_packets"], two.counters("eth0")["rx_packets"]
     assert after[1] - before[1] < 50 + 10 and after[0] - before[0] < 10  # the rest is neighbour discovery
 

@@ -13,7 +13,7 @@ import random
 import sys
 
 import pytest
-from support.fleet import Fleet, Robot, carry_frames
+from support.fleet import Fleet, Robot, carry_frames, conversations
 from support.kernel_fleet import RECEIVE_FILE, SEND_FILE, UDP_TOOL, end, every_kind, frame, start_all, udp, ways
 
 from tools.netlab import Lab, unavailable, wait_for
@@ -74,15 +74,6 @@ def test_a_flow_that_begins_before_the_session_is_whole_and_in_order(pair):
     assert received["duplicates"] == 0 and received["setbacks"] <= 1, received
     for robot, other in ((a, b), (b, a)):
         robot.host.ip(f"neigh del {other.vip4} dev omni0")
-
-
-def conversations(frames: list[bytes]) -> dict[bytes, list[bytes]]:
-    """Frames by addresses, VLAN and type, in their order. Frames of different ones may overtake each other: they are in
-    different queues of omni0, as they may be on different links of an aggregation (IEEE 802.1AX)."""
-    found: dict[bytes, list[bytes]] = {}
-    for each in frames:
-        found.setdefault(each[: 18 if each[12:14] in (b"\x81\x00", b"\x88\xa8") else 14], []).append(each)
-    return found
 
 
 @pytest.mark.parametrize("names", PAIRS, ids="-".join)

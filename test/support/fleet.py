@@ -158,3 +158,12 @@ def carry_frames(source: Host, target: Host, frames: list[bytes], at: str = "omn
     source.run(["sh", "-c", f"exec {sys.executable} {program} send {at} < {hexadecimal}"])
     receiver.wait(20)
     return [bytes.fromhex(line) for line in receiver.log_text().splitlines() if line != "ready" and " " not in line]
+
+
+def conversations(frames: list[bytes]) -> dict[bytes, list[bytes]]:
+    """Frames by addresses, VLAN and type, in their order. Frames of different ones may overtake each other: they are in
+    different queues of omni0, as they may be on different links of an aggregation (IEEE 802.1AX)."""
+    found: dict[bytes, list[bytes]] = {}
+    for each in frames:
+        found.setdefault(each[: 18 if each[12:14] in (b"\x81\x00", b"\x88\xa8") else 14], []).append(each)
+    return found
