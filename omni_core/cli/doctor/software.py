@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 
 from omni_core.cli.doctor.finding import Finding, Machine, note, ok, problem
+from omni_core.io.synapse.compiler import bcc_directory
 
 FindSpec = Callable[[str], "ModuleSpec | None"]
 
@@ -42,14 +42,13 @@ def packages(find_spec: FindSpec = importlib.util.find_spec) -> Finding:
     return ok("python packages", ", ".join(f"{package} {_version(package)}" for package in PACKAGES.values()))
 
 
-def bcc(find_spec: FindSpec = importlib.util.find_spec) -> Finding:
-    fix = "apt install python3-bpfcc (not pip: PyPI's bcc is another library)"
-    spec = find_spec("bcc")
-    if spec is None or not spec.origin:
-        return note("bcc", "not importable from this python; only the kernel engine needs it", fix)
-    if not (Path(spec.origin).parent / "libbcc.py").is_file():
-        return note("bcc", f"{spec.origin} is PyPI's unrelated bcc; only the kernel engine needs the real one", fix)
-    return ok("bcc", f"importable ({Path(spec.origin).parent})")
+def bcc(find: Callable[[Iterable[str]], str | None] = bcc_directory) -> Finding:
+    """Where the compiler step looks for it: also outside of this python's path."""
+    where = find(sys.path)
+    if where is None:
+        fix = "apt install python3-bpfcc (not pip: PyPI's bcc is another library)"
+        return note("bcc", "not installed; only the kernel engine needs it", fix)
+    return ok("bcc", f"in {where}")
 
 
 def kernel_headers(machine: Machine) -> Finding:
