@@ -77,6 +77,11 @@ class LocalPort(Protocol):
         """Let go of everything; the caller then undoes the journal. ``keep``: leave it running. Blocks. Idempotent."""
 
 
+def userspace_plane(request: PortRequest) -> UserspaceDataPlane:
+    config = request.config
+    return UserspaceDataPlane(request.identity.mac, ageing=config.fdb_ageing, max_per_peer=config.fdb_max_per_peer)
+
+
 class PythonPort:
     """A TAP; frames pass through this process."""
 
@@ -91,8 +96,7 @@ class PythonPort:
     @classmethod
     def make(cls, request: PortRequest, netlink: Netlink) -> PythonPort:
         """Raises ConfigError or SystemRefused; then the caller undoes the journal."""
-        config = request.config
-        plane = UserspaceDataPlane(request.identity.mac, ageing=config.fdb_ageing, max_per_peer=config.fdb_max_per_peer)
+        plane = userspace_plane(request)
         tap = overlay.create(request.plan, request.journal, netlink, overlay.tap_port)
         return cls(tap, plane, request.plan.mtu)
 

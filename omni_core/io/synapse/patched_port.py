@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 
-from omni_core.dataplane.userspace import UserspaceDataPlane
 from omni_core.errors import SystemRefused
 from omni_core.io.journal import SynapseRuns
-from omni_core.io.local_port import PortRequest, PythonPort
+from omni_core.io.local_port import PortRequest, PythonPort, userspace_plane
 from omni_core.io.netlink import Netlink
 from omni_core.io.pump import taken_away
 from omni_core.io.synapse import devices
@@ -23,10 +22,7 @@ from omni_core.io.underlay import Underlay
 
 class PatchedPort(PythonPort):
     def __init__(self, request: PortRequest, loaded: Loaded, made: SynapseDevices) -> None:
-        config = request.config
-        plane = UserspaceDataPlane(request.identity.mac, ageing=config.fdb_ageing, max_per_peer=config.fdb_max_per_peer)
-        super().__init__(made.tap, plane, made.mtu)
-        self._request = request
+        super().__init__(made.tap, userspace_plane(request), made.mtu)
         self._loaded = loaded
         self._devices = made
 
