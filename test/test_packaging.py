@@ -18,6 +18,7 @@ import pytest
 from omni_core.version import version
 
 ROOT = Path(__file__).parent.parent
+ENGINE = "omni_core/io/native/omni-native"
 
 
 # Without PYTHONPATH, or pip finds the package that colcon built and thinks that it is installed.
@@ -106,8 +107,10 @@ def test_messages_have_units_and_no_secrets() -> None:
 
 def test_wheel_and_sdist_are_whole(distributions: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
-    assert wheel.name.startswith(f"omni_ros2-{version()}-py3-none-any")
-    names = set(zipfile.ZipFile(wheel).namelist())
+    assert wheel.name.startswith(f"omni_ros2-{version()}-py3-none-linux_")
+    contents = zipfile.ZipFile(wheel)
+    names = set(contents.namelist())
+    assert contents.getinfo(ENGINE).external_attr >> 16 & 0o111 == 0o111  # its mode: everybody may run it
     sources = {path.relative_to(ROOT) for path in tracked_files()}
     library = {str(path) for path in sources if path.parts[0] == "omni_core"}
     assert library <= names
@@ -118,7 +121,7 @@ def test_wheel_and_sdist_are_whole(distributions: Path) -> None:
     (archive,) = distributions.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         packed = {name.partition("/")[2] for name in file.getnames()}
-    needed = {"omni_core", "omni_ros2", "bpf", "cmake", "config", "launch", "msg"}
+    needed = {"omni_core", "omni_ros2", "bpf", "cmake", "config", "launch", "msg", "native"}
     assert {str(path) for path in sources if path.parts[0] in needed} <= packed
     assert {"package.xml", "CMakeLists.txt", "setup.py", "LICENSE"} <= packed
 
@@ -139,6 +142,33 @@ def test_the_command_works_without_ros(distributions: Path, tmp_path: Path) -> N
     assert where.startswith(str(environment))
     find = "from omni_core.io.synapse import sources; print(sources.program_directory())"
     assert Path(run(*command, python, "-c", find, cwd=tmp_path).strip()) == environment / "share/omni_ros2/bpf"
+    find = "from omni_core.io.native import binary; print(binary.native_binary())"
+    engine = Path(run(*command, python, "-c", find, cwd=tmp_path).strip())
+    assert engine == site / ENGINE
+    assert run(engine, "--version").split()[-1] == build_by_cmake(tmp_path / "cmake")
+
+
+@pytest.mark.parametrize("missing", ["compiler", "headers"])
+def test_without_what_the_engine_is_compiled_with(missing: str, tmp_path: Path) -> None:
+    """The rest is built all the same, with the reason and the fix."""
+    variables = {"CC": str(tmp_path / "nowhere")} if missing == "compiler" else {"CFLAGS": "-nostdinc"}
+    command = [sys.executable, "setup.py", "-q", "build_py", "-d", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**CLEAN, **variables}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the native engine was not built" in done.stderr
+    assert "apt install gcc libssl-dev" in done.stderr
+    assert re.search({"compiler": "nowhere: No such file", "headers": r"\.[ch]:\d+:"}[missing], done.stderr)
+    assert (tmp_path / "omni_core/__init__.py").is_file()
+    assert not (tmp_path / ENGINE).exists()
+
+
+def build_by_cmake(directory: Path) -> str:
+    """What CMake calls the build of these sources, which are those of the wheel where all are tracked."""
+    run("cmake", "-G", "Ninja", "-S", ROOT / "native", "-B", directory)
+    (build,) = set(re.findall(r'OMNI_NATIVE_BUILD=\\"([0-9a-f]{32})\\"', (directory / "build.ninja").read_text()))
+    return build
 
 
 def _requirement_paths(tmp_path: Path) -> list[str]:

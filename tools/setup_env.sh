@@ -14,10 +14,11 @@ LOGS=$OMNI_WORK/log
 REQUIREMENTS=$OMNI_ROOT/tools/requirements
 PYTHON=/usr/bin/python3
 
-# ip, tc and bridge; namespaces; benchmark; compiler and headers for the messages' python bindings; BPF programs: their
-# compiler, and the UAPI headers that they include (no kernel headers: bpf/compat/README.md).
-APT_REQUIRED=(ethtool g++ iproute2 iperf3 iputils-ping libbpfcc linux-libc-dev make nftables python3 python3-bpfcc python3-dev
-  python3-venv util-linux)
+# ip, tc and bridge; namespaces; benchmark; compiler and headers for the messages' python bindings and for the native
+# engine (OpenSSL's libcrypto); BPF programs: their compiler, and the UAPI headers that they include (no kernel headers:
+# bpf/compat/README.md).
+APT_REQUIRED=(ethtool g++ iproute2 iperf3 iputils-ping libbpfcc libssl-dev linux-libc-dev make nftables python3 python3-bpfcc
+  python3-dev python3-venv util-linux)
 # Wanted, but nothing fails without it: Noise test vectors.
 APT_OPTIONAL=(golang-github-flynn-noise-dev)
 
@@ -39,7 +40,7 @@ apt() { "${SUDO[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::T
 
 install_system_packages() {
   if ! command -v apt-get >/dev/null; then
-    omni_say "no apt-get here: install a C++ compiler, python3 with headers and venv, bcc, iproute2, iperf3 and nftables yourself"
+    omni_say "no apt-get here: install a C++ compiler, OpenSSL's headers, python3 with headers and venv, bcc, iproute2, iperf3 and nftables yourself"
     return
   fi
   local required optional
