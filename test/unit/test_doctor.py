@@ -15,7 +15,7 @@ from support.command_line import REPO, Caller, omni_process
 
 from omni_core.cli.doctor import kernel, membership, network, ros, software, system
 from omni_core.cli.doctor.finding import Finding, Level, Machine
-from omni_core.errors import ConfigError
+from omni_core.errors import ConfigError, SystemRefused
 from omni_core.io.udp_bind import bind_all
 
 OK, NOTE, WARNING, PROBLEM = Level.OK, Level.NOTE, Level.WARNING, Level.PROBLEM
@@ -76,6 +76,23 @@ def test_missing_packages_are_named_as_pip_knows_them() -> None:
 def test_bcc() -> None:
     assert_finding(software.bcc(lambda path: None), NOTE, "apt install python3-bpfcc")
     assert_finding(software.bcc(lambda path: "/usr/lib/python3/dist-packages"), OK, "/usr/lib/python3/dist-packages")
+
+
+def test_native_engine(tmp_path: Path) -> None:
+    program = tmp_path / "omni-native"
+
+    def absent() -> Path:
+        raise SystemRefused("omni-native", "it is not built", "install libssl-dev")
+
+    assert_finding(software.native_engine(False, absent), NOTE, "not built", "kernel and python", "libssl-dev")
+    assert_finding(software.native_engine(True, absent), PROBLEM, "not built", "libssl-dev")
+    for script, level, words in (
+        ("echo omni-native 0123abcd", OK, "build 0123abcd"),
+        ("echo 'libcrypto.so.3: cannot open shared object file' >&2; exit 127", PROBLEM, "libcrypto.so.3"),
+    ):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        assert_finding(software.native_engine(True, lambda: program), level, words)
 
 
 def test_kernel_headers_are_not_needed(tmp_path: Path) -> None:

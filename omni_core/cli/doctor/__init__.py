@@ -92,6 +92,7 @@ def _examine_ganglion(machine: Machine, arguments: argparse.Namespace) -> Iterat
     finding, values = _configuration(arguments)
     if finding is not None:
         yield finding
+    yield software.native_engine(values["engine"] == "native")
     yield membership.key_file(values["key_file"], load_identity)
     if values["token_file"]:
         yield membership.readable("token_file", values["token_file"], load_token)

@@ -7,8 +7,11 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 from omni_core.cli.doctor.finding import Finding, Machine, note, ok, problem
+from omni_core.errors import SystemRefused
+from omni_core.io.native.binary import build_of, native_binary
 from omni_core.io.synapse.compiler import bcc_directory
 
 FindSpec = Callable[[str], "ModuleSpec | None"]
@@ -49,6 +52,17 @@ def bcc(find: Callable[[Iterable[str]], str | None] = bcc_directory) -> Finding:
         fix = "apt install python3-bpfcc (not pip: PyPI's bcc is another library)"
         return note("bcc", "not installed; only the kernel engine needs it", fix)
     return ok("bcc", f"in {where}")
+
+
+def native_engine(wanted: bool, find: Callable[[], Path] = native_binary) -> Finding:
+    """The program is there and runs. ``wanted``: the configuration asks for it, so that there is no other engine."""
+    try:
+        path = find()
+        return ok("native engine", f"{path}, build {build_of(path)}")
+    except SystemRefused as error:
+        if wanted:
+            return problem("native engine", error.problem, error.fix)
+        return note("native engine", f"{error.problem}; the engines kernel and python do without, slower in bulk", error.fix)
 
 
 def kernel_headers(machine: Machine) -> Finding:
