@@ -27,7 +27,7 @@ help: ## this list
 setup: ## system packages and python environment (.work/)
 	@tools/setup_env.sh $(DISTRO)
 
-build: setup ## messages and nodes with colcon (.work/<distro>/install)
+build: setup ## native engine (.work/native); messages and nodes with colcon (.work/<distro>/install)
 	@tools/build.sh $(DISTRO)
 
 demo: build ## robots in network namespaces, a talker heard across the overlay
@@ -43,6 +43,6 @@ bench: build ## overlay, raw veth and other programs (PEERS=0: without them): ro
 	@$(ACTIVATE) && tools/setup_peers.sh $(BENCH_OPTIONS) && exec python bench/run.py $(BENCH_OPTIONS)
 
 clean: ## removes what build and tests made; environments stay (rm -rf .work removes them too)
-	@rm -rf .work/*/build .work/*/install .work/*/src .work/*/log .work/*/build.stamp .work/log build dist *.egg-info \
-	  .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results
+	@rm -rf .work/native .work/native-asan .work/*/build .work/*/install .work/*/src .work/*/log .work/*/build.stamp .work/log \
+	  build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results
 	@find . -path ./.work -prune -o -name __pycache__ -type d -print0 | xargs -0 -r rm -rf

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds messages and nodes with colcon into .work/<distro>/install. Does nothing when no input changed.
+# Builds the native engine into .work/native (build_native.sh), and the package with colcon into .work/<distro>/install.
+# Does nothing when no input changed.
 #
 #   tools/build.sh [kilted|jazzy|...]          needs tools/setup_env.sh of the same distribution first
 set -eEuo pipefail
@@ -13,7 +14,7 @@ OMNI_DISTRO=$(omni_distro "${1:-}")
 BASE=$OMNI_WORK/$OMNI_DISTRO
 LOG=$OMNI_WORK/log/build-$OMNI_DISTRO.log
 
-SOURCES=(package.xml CMakeLists.txt LICENSE bpf cmake config launch msg omni_core omni_ros2)
+SOURCES=(package.xml CMakeLists.txt LICENSE bpf cmake config launch msg native omni_core omni_ros2)
 
 source_hash() { find "${SOURCES[@]}" -type f ! -name '*.pyc' | sort | omni_hash; }
 # What CMake's cache depends on: with another environment or place it is not usable.
@@ -29,6 +30,7 @@ build() {
     --cmake-args -G Ninja -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$VIRTUAL_ENV/bin/python"
 }
 
+"$OMNI_ROOT/tools/build_native.sh"
 mkdir -p "$BASE"
 exec 9>"$BASE/build.lock"
 flock 9
@@ -40,6 +42,6 @@ before=$(cat "$BASE/build.stamp" 2>/dev/null || true)
 [ "${before%% *}" = "$configuration" ] || rm -rf "$BASE/build" "$BASE/install"
 # Files deleted from the source must not live on where they were installed.
 rm -rf "$BASE/install/lib/omni_ros2" "$BASE"/install/lib/python*/site-packages/omni_{core,ros2}* "$BASE/install/share/omni_ros2"
-omni_step "building messages and nodes for ROS 2 $OMNI_DISTRO (the first time about a minute)" "$LOG" build ||
+omni_step "building the package for ROS 2 $OMNI_DISTRO (the first time about a minute)" "$LOG" build ||
   omni_fail "colcon could not build the package (log: $LOG)"
 echo "$now" >"$BASE/build.stamp"
