@@ -165,6 +165,9 @@ class DataPlane(Protocol):
         """
 
     def set_path(self, peer: PeerId, endpoint: Endpoint) -> None: ...
+    def set_streams(self, peer: PeerId, bulk: bool) -> None:
+        """Whether the peer opens stream 1; until told, it does not. Who seals on stream 0 only need not know."""
+
     def remove_peer(self, peer: PeerId) -> None:
         """Sessions, path, flood membership and FDB entries of the peer go."""
 

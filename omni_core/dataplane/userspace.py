@@ -165,6 +165,9 @@ class UserspaceDataPlane(DataPlane):
         known.endpoint = endpoint
         known.moved = None
 
+    def set_streams(self, peer: PeerId, bulk: bool) -> None:
+        pass  # all is sealed on stream 0
+
     def remove_peer(self, peer: PeerId) -> None:
         known = self._peers.pop(peer, None)
         if known is None:

@@ -3,7 +3,7 @@
 A note is a CBOR map, at most NOTE_MAX bytes, without key material:
 
     1 format, 1                     5 timestamp of the peer's latest initiation that was accepted, or null
-    2 owner, 16 bytes               6 the peer's Hello: name and VIP4. Its VIP6 and MAC follow from its key
+    2 owner, 16 bytes               6 the peer's Hello. Its VIP6 and MAC follow from its key
     3 the peer's public key         7 whether the Nucleus vouches for the peer
     4 whether we were initiator     8 version of the record with which it does, 0 without
                                     9 what we told about ourselves, 8 bytes of hash
@@ -113,7 +113,7 @@ class NoteKeeper:
                 peer.public_key,
                 initiator,
                 self._sessions.heard(peer.public_key),
-                Hello(peer.name, peer.vip4),
+                Hello(peer.name, peer.vip4, peer.capabilities),
                 peer.member,
                 peer.record_version,
                 self.told,

@@ -166,6 +166,7 @@ class Peering:
         peer.roles = left.roles
         peer.member = peer.inherited = member
         peer.name, peer.record_version = note.hello.name, note.record_version
+        self._set_capabilities(peer, note.hello)
         if self._may_hold_vip4(key, note.hello):
             self._book.set_vip4(peer, note.hello.vip4)
         if left.path is not None:
@@ -362,6 +363,7 @@ class Peering:
         except RemoteViolation as violation:
             self._drops.add(violation.reason)
             return
+        self._set_capabilities(peer, hello)
         if self._may_hold_vip4(peer.public_key, hello):
             peer.name = hello.name
             if not peer.member:  # else the signed record says which VIP4 it has
@@ -369,6 +371,10 @@ class Peering:
                 if holder is not None and holder is not peer:
                     self._book.set_vip4(holder, None)
                 self._book.set_vip4(peer, hello.vip4)
+
+    def _set_capabilities(self, peer: Peer, hello: Hello) -> None:
+        peer.capabilities = hello.capabilities
+        self._plane.set_streams(peer.id, hello.opens_bulk)
 
     def _usable(self, peer: Peer, now: float) -> None:
         self._reconnects.set(peer.id, None)

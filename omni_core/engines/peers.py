@@ -20,6 +20,7 @@ class Peer:
         self.vip6: IPv6Address = vip6_of(public_key)
         self.mac: Mac = mac_of(public_key)
         self.name = ""
+        self.capabilities = 0  # as its latest Hello says
         self.vip4: IPv4Address | None = None
         self.endpoints: tuple[Endpoint, ...] = ()  # candidates, from the Nucleus or the configuration
         self.path: Endpoint | None = None  # where the data plane sends

@@ -8,6 +8,7 @@ from ipaddress import IPv4Interface
 
 from omni_core.constants import MESH_LIMIT
 from omni_core.types import Endpoint, Mac, PublicKey
+from omni_core.wire.hello import CAPABILITY_BULK
 
 
 @dataclass(frozen=True)
@@ -41,5 +42,5 @@ class GanglionSettings:
     allowed_keys: frozenset[PublicKey] | None = None  # None: every member of the cluster
     local_endpoints: tuple[Endpoint, ...] = ()
     mesh_limit: int = MESH_LIMIT
-    capabilities: int = 0
+    capabilities: int = CAPABILITY_BULK  # every engine opens stream 1
     interface_mtu: int = 1418  # for status only

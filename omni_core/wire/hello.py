@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Final
 
 from omni_core.drops import DropReason
 from omni_core.errors import RemoteViolation
 from omni_core.types import is_name
 from omni_core.wire import cbor
+
+CAPABILITY_BULK: Final = 1  # opens stream 1, which the sender's bulk lane seals on
 
 _NAME, _VIP4, _CAPABILITIES = 1, 2, 3
 
@@ -21,6 +24,10 @@ class Hello:
     name: str  # "": none
     vip4: IPv4Address | None
     capabilities: int = 0  # bit set; unknown bits are ignored
+
+    @property
+    def opens_bulk(self) -> bool:
+        return bool(self.capabilities & CAPABILITY_BULK)
 
 
 def encode_hello(hello: Hello) -> bytes:

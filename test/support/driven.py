@@ -80,6 +80,9 @@ class DrivenPlane(DataPlane):
     def set_path(self, peer: PeerId, endpoint: Endpoint) -> None:
         self.kernel.set_path(peer, endpoint)
 
+    def set_streams(self, peer: PeerId, bulk: bool) -> None:
+        self.kernel.set_streams(peer, bulk)
+
     def remove_peer(self, peer: PeerId) -> None:
         self._flood = tuple(each for each in self._flood if each != peer)
         self.kernel.remove_peer(peer)
