@@ -209,7 +209,8 @@ static const size_t body_sizes[] = {
 	[MESSAGE_STATS] = sizeof(struct session_id),
 	[MESSAGE_SESSIONS] = sizeof(struct cursor),
 	[MESSAGE_FDB] = sizeof(struct cursor),
-	[MESSAGE_STOP] = 0,
+	
+
 };
 
 union body {

@@ -21,6 +21,9 @@
 #include "engine.h"
 
 #define NOBODY 65534
+#ifndef SYS_rseq
+#define SYS_rseq __NR_rseq
+#endif
 #ifndef CAP_BPF
 #define CAP_BPF 39
 #endif
@@ -104,7 +107,7 @@ refused:
 	return -1;
 }
 
-static const int allowed[] = {
+static const int allowed[] __attribute__((unused)) = {
 	/* the loop */
 	SYS_read, SYS_write, SYS_writev, SYS_epoll_pwait, SYS_ppoll, SYS_recvfrom, SYS_recvmmsg, SYS_sendto, SYS_sendmsg,
 	SYS_sendmmsg, SYS_clock_gettime, SYS_sched_yield, SYS_futex, SYS_restart_syscall,
@@ -113,6 +116,7 @@ static const int allowed[] = {
 	/* memory, signals, the end */
 	SYS_mmap, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_mprotect, SYS_getrandom, SYS_rt_sigreturn,
 	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_exit, SYS_exit_group, SYS_tgkill, SYS_gettid,
+	SYS_rseq, SYS_set_robust_list, /* of a thread that is just beginning */
 	SYS_dup3, /* standard error goes to /dev/null */
 #ifdef __x86_64__
 	SYS_epoll_wait, SYS_poll,
