@@ -19,8 +19,8 @@ PYTHON=/usr/bin/python3
 # bpf/compat/README.md).
 APT_REQUIRED=(ethtool g++ iproute2 iperf3 iputils-ping libbpfcc libssl-dev linux-libc-dev make nftables python3 python3-bpfcc
   python3-dev python3-venv util-linux)
-# Wanted, but nothing fails without it: Noise test vectors.
-APT_OPTIONAL=(golang-github-flynn-noise-dev)
+# Wanted, but nothing fails without it: a second opinion on the native engine's C; Noise test vectors.
+APT_OPTIONAL=(clang golang-github-flynn-noise-dev)
 
 inputs() { printf '%s\n' "${BASH_SOURCE[0]}" "$OMNI_ROOT/setup.cfg" "$REQUIREMENTS"/*.txt; }
 stamp() { inputs | omni_hash "$OMNI_ROOT" "$PREFIX" "$($PYTHON -V 2>&1)"; }
@@ -63,11 +63,11 @@ install_system_packages() {
     omni_step "installing $required" "$LOGS/apt.log" apt install --no-install-recommends $required ||
       omni_fail "apt-get could not install: $required" "  Fix: see above; without network, install them from your own medium"
   fi
-  if [ -n "$optional" ]; then
-    # shellcheck disable=SC2086
-    omni_step "installing $optional" "$LOGS/apt-optional.log" apt install --no-install-recommends $optional ||
-      omni_say "going on without: $optional"
-  fi
+  local package
+  for package in $optional; do # one by one: not every distribution has all of them
+    omni_step "installing $package" "$LOGS/apt-$package.log" apt install --no-install-recommends "$package" ||
+      omni_say "going on without $package"
+  done
 }
 
 make_environment() {

@@ -19,6 +19,7 @@ COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]  # its C library, from the cross compiler's packages
 FOREIGN = ROOT / ".work/aarch64/root/usr"
 ARCHIVE = FOREIGN / "lib/aarch64-linux-gnu/libcrypto.a"
+MUTATIONS = 20_000
 AARCH64 = 183  # e_machine of its ELF files
 
 
@@ -60,6 +61,18 @@ def test_the_engine(tmp_path: Path) -> None:
             [*EMULATOR, *environment, program, "--selftest"], capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0, f"{environment}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("target", ["segment", "merge"])
+def test_fuzz_targets(target: str, tmp_path: Path, seed: int) -> None:
+    """They assert what must hold, on their corpus and on mutations of it."""
+    fuzz = NATIVE / "fuzz"
+    sources = [fuzz / "replay.c", fuzz / f"fuzz_{target}.c", NATIVE / "segment.c", NATIVE / "merge.c"]
+    files = sorted((fuzz / "corpus" / target).iterdir())
+    run = [*EMULATOR, cross_compiled(tmp_path / target, sources), str(MUTATIONS), str(seed), *files]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{len(files)} files, {MUTATIONS} mutations\n"
 
 
 def test_frames_are_as_here(native: NativeFrames, tmp_path: Path, seed: int) -> None:
