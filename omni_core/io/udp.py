@@ -3,6 +3,8 @@
 Receive  UDP_GRO hands over several equal datagrams of one sender in one call; they are cut apart here.
 Send     runs of equal datagrams to one destination go out in one call with UDP_SEGMENT.
 Both fall back to plain calls where the kernel, the device or the path MTU refuses (udp(7), linux/udp.h).
+
+The port may be shared with a native engine, which then gets the data (udp_group.py).
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from omni_core.dataplane.port import Datagram
 from omni_core.drops import DropCounters, DropReason
-from omni_core.io.udp_bind import bind_all
+from omni_core.errors import OmniError
+from omni_core.io import udp_group
+from omni_core.io.udp_bind import bind_again, bind_all
 
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
@@ -55,38 +59,104 @@ class UdpPort:
 
     def __init__(self, sockets: Sequence[socket.socket], *, segmentation: bool = True) -> None:
         """Takes the bound sockets over. ``segmentation=False`` leaves UDP_GRO and UDP_SEGMENT alone."""
-        self._sockets = list(sockets)
-        self.port: int = self._sockets[0].getsockname()[1]
+        self.port: int = sockets[0].getsockname()[1]
         self.drops = DropCounters()
+        self._view = memoryview(bytearray(RECEIVE_MAX))
+        self._segmentation = segmentation
+        self._merging = segmentation
+        self._pending: deque[Datagram] = deque()
+        self._full: socket.socket | None = None  # the socket that the pending datagrams wait for
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._receiver: Receiver | None = None
+        self._on_drained: Callable[[], None] | None = None
+        self._use(sockets)
+
+    def _use(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = list(sockets)
         self._by_family: dict[int, socket.socket] = {}
         for sock in self._sockets:
             self._by_family.setdefault(sock.family, sock)
         self._many = len(self._by_family) < len(self._sockets)
-        self._view = memoryview(bytearray(RECEIVE_MAX))
-        self._segmentation = segmentation
         self._routes: dict[_Address, _Route] = {}
-        self._pending: deque[Datagram] = deque()
-        self._full: socket.socket | None = None  # the socket that the pending datagrams wait for
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._on_drained: Callable[[], None] | None = None
-        if segmentation:
-            for sock in self._sockets:
-                with contextlib.suppress(OSError):  # before Linux 5.0
-                    sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
+        if self._merging:
+            self.set_merging(True)
 
     @classmethod
-    def open(cls, port: int, addresses: Sequence[str] = ()) -> UdpPort:
+    def open(cls, port: int, addresses: Sequence[str] = (), *, joins: bool = False) -> UdpPort:
         """Bind every address of ``addresses`` (none: all IPv4 and all IPv6 ones) to one port; 0 picks a free one.
 
+        ``joins``: beside a native engine of ours that lives; say ``steer`` then, or ``reopen`` where it is not there.
         Raises ConfigError("listen_port" or "listen_address") or SystemRefused; nothing is left open.
         """
-        return cls(bind_all(port, addresses))
+        return cls(bind_all(port, addresses, joins=joins))
+
+    def set_merging(self, on: bool) -> None:
+        """Whether the kernel may merge datagrams on their way here. Alike for all who share the port."""
+        self._merging = on
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):  # before Linux 5.0
+                sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, on)
 
     def receive_unmerged(self) -> None:
         """The kernel is not to merge datagrams on their way here: somebody looks at them before the socket does."""
+        self.set_merging(False)
+
+    def share(self, workers: int, *, bulk: bool = False) -> list[socket.socket]:
+        """Make place for a native engine, in place of one that has ended or as the first.
+
+        Returns the sockets of its workers: for worker 0 one on each address, then worker 1 ... The caller hands them
+        over and closes them, also where nothing comes of it (then ``reopen``). ``bulk``: as in udp_group.py. Our own
+        sockets are others afterwards; what waited there is lost. Raises SystemRefused or ConfigError; the port is then
+        as ``reopen`` leaves it.
+        """
+        groups: list[list[socket.socket]] = []
+        own: list[socket.socket] = []
+        before = [(sock.family, sock.getsockname()) for sock in self._sockets]
+        self._unwatch()
+        try:
+            for sock in self._sockets:
+                theirs, mine = udp_group.bind_group(sock, workers)
+                groups.append(theirs)
+                own.append(mine)
+                udp_group.steer(mine, workers, bulk=bulk)
+        except OmniError:
+            for sock in (*own, *(sock for group in groups for sock in group)):
+                sock.close()
+            self._bind_again(before)
+            raise
+        self._go_on(own)
+        return [group[worker] for worker in range(workers) for group in groups]
+
+    def steer(self, workers: int, *, bulk: bool = False) -> None:
+        """The same for an engine that lives and was joined. Raises SystemRefused."""
         for sock in self._sockets:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 0)
+            udp_group.steer(sock, workers, bulk=bulk)
+
+    def reopen(self) -> None:
+        """For us alone again. Raises ConfigError("listen_port") when somebody else has the port: then it is closed."""
+        before = [(sock.family, sock.getsockname()) for sock in self._sockets]
+        self._unwatch()
+        self._bind_again(before)
+
+    def _bind_again(self, addresses: Sequence[tuple[int, tuple[Any, ...]]]) -> None:
+        for sock in self._sockets:
+            sock.close()
+        self._use(())
+        bound: list[socket.socket] = []
+        try:
+            for family, address in addresses:
+                bound.append(bind_again(family, address))
+        except OmniError:
+            for sock in bound:
+                sock.close()
+            raise
+        self._go_on(bound)
+
+    def _go_on(self, sockets: Sequence[socket.socket]) -> None:
+        self._use(sockets)
+        self._watch()
+        if self._on_drained is not None:
+            self._on_drained()  # who waited for a full socket waits no more
 
     @property
     def families(self) -> frozenset[int]:
@@ -103,21 +173,29 @@ class UdpPort:
         ``on_drained`` is called each time ``congested`` ends.
         """
         self._loop = asyncio.get_running_loop()
-        self._on_drained = on_drained
+        self._receiver, self._on_drained = receiver, on_drained
         for sock in self._sockets:
             for _ in range(DISCARD_BATCHES):
                 if not self.receive(sock):
                     break
-            self._loop.add_reader(sock.fileno(), self._on_readable, sock, receiver)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._loop is not None and self._receiver is not None:
+            for sock in self._sockets:
+                self._loop.add_reader(sock.fileno(), self._on_readable, sock, self._receiver)
 
     def stop(self) -> None:
         """Idempotent. What still waits for a full socket is dropped and counted."""
+        self._unwatch()
+        self._loop = self._receiver = None
+
+    def _unwatch(self) -> None:
         if self._loop is None:
             return
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
         self._stop_waiting()
-        self._loop = None
         self._drop(len(self._pending))
         self._pending.clear()
 

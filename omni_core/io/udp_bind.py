@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from omni_core.errors import ConfigError, SystemRefused
 
@@ -16,18 +17,19 @@ _SO_RCVBUFFORCE = 33
 _DRAWS = 16  # tries for a free port that both families have
 
 
-def bind_all(port: int, addresses: Sequence[str]) -> list[socket.socket]:
+def bind_all(port: int, addresses: Sequence[str], *, joins: bool = False) -> list[socket.socket]:
     """One non-blocking socket per address (none: every IPv4 and every IPv6 address), all on one port; 0: a free one.
 
-    A family that the kernel does not have is left out unless an address asks for it. Raises ConfigError("listen_port"
-    or "listen_address") or SystemRefused; then nothing is left open.
+    ``joins``: beside the sockets of an engine of ours that lives (udp_group.py). A family that the kernel does not have
+    is left out unless an address asks for it. Raises ConfigError("listen_port" or "listen_address") or SystemRefused;
+    then nothing is left open.
     """
     for draw in range(_DRAWS):
         sockets: list[socket.socket] = []
         try:
             chosen = port
             for address in addresses or ("0.0.0.0", "::"):
-                sock = _bind(address, chosen, optional=not addresses)
+                sock = _bind(address, chosen, optional=not addresses, joins=joins)
                 if sock is not None:
                     sockets.append(sock)
                     chosen = sock.getsockname()[1]
@@ -43,7 +45,21 @@ def bind_all(port: int, addresses: Sequence[str]) -> list[socket.socket]:
     raise SystemRefused("network", "the kernel has neither IPv4 nor IPv6", "enable one of them")
 
 
-def _bind(address: str, port: int, *, optional: bool) -> socket.socket | None:
+def new_socket(family: int) -> socket.socket:
+    """Non-blocking, with large buffers, of one family only; not bound. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind(address: str, port: int, *, optional: bool, joins: bool) -> socket.socket | None:
     try:
         version = ipaddress.ip_address(address).version
     except ValueError:
@@ -52,7 +68,7 @@ def _bind(address: str, port: int, *, optional: bool) -> socket.socket | None:
         ) from None
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
-        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = new_socket(family)
     except OSError as error:
         if optional:
             return None
@@ -60,16 +76,14 @@ def _bind(address: str, port: int, *, optional: bool) -> socket.socket | None:
             "listen_address", f"{address}: no sockets of this family ({error.strerror})", "leave the address out"
         ) from None
     try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
-        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        if joins:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((address, port))
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRNOTAVAIL and optional:
             return None  # IPv6 is switched off by sysctl
-        raise _refused(address, port, error) from None
+        raise refused(address, port, error) from None
     return sock
 
 
@@ -81,7 +95,21 @@ def _enlarge(sock: socket.socket, force: int, polite: int) -> None:
             sock.setsockopt(socket.SOL_SOCKET, polite, SOCKET_BUFFER)
 
 
-def _refused(address: str, port: int, error: OSError) -> ConfigError | SystemRefused:
+def bind_again(family: int, address: tuple[Any, ...]) -> socket.socket:
+    """To an address of ``getsockname``, for us alone. Raises as ``bind_all``."""
+    try:
+        sock = new_socket(family)
+    except OSError as error:
+        raise refused(address[0], address[1], error) from None
+    try:
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise refused(address[0], address[1], error) from None
+    return sock
+
+
+def refused(address: str, port: int, error: OSError) -> ConfigError | SystemRefused:
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
             "listen_port",

@@ -340,11 +340,11 @@ def test_a_port_in_use_names_the_field_and_leaves_nothing_open(held):
 def test_any_port_is_drawn_again_until_both_families_have_it(monkeypatch):
     real, refused = udp_bind._bind, []
 
-    def bind(address, port, *, optional):
+    def bind(address, port, **options):
         if ":" in address and len(refused) < 3:
             refused.append(port)
-            raise udp_bind._refused(address, port, OSError(errno.EADDRINUSE, "in use"))
-        return real(address, port, optional=optional)
+            raise udp_bind.refused(address, port, OSError(errno.EADDRINUSE, "in use"))
+        return real(address, port, **options)
 
     monkeypatch.setattr(udp_bind, "_bind", bind)
     UdpPort.open(0).close()
