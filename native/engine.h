@@ -2,11 +2,12 @@
  *
  * The native engine: what its files share.
  *
- *   main.c        command line, start        control.c     the Ganglion's requests, lease, housekeeping
- *   worker.c      the loop of one worker     privileges.c  what the process gives up
+ *   main.c        command line, start        control.c     connection of the Ganglion, lease, housekeeping
+ *   worker.c      the loop of one worker     requests.c    what its messages do
  *   transmit.c    TAP -> sealed -> socket    sessions.c    sessions, peers and how they leave
  *   receive.c     socket -> opened -> TAP    fdb.c         the forwarding table: our own, or the kernel's
- *   batch.c       one system call for many   aead.c segment.c merge.c window.h wire.h
+ *   batch.c       one system call for many   privileges.c  what the process gives up
+ *   aead.c segment.c merge.c window.h wire.h: as their headers say
  *
  * Threads: one control thread, and workers that each have a queue of the TAP and a socket on every address. A worker runs
  * a packet to completion and takes no lock. Tables are changed by the control thread only. What a worker may be looking
@@ -126,6 +127,7 @@ struct engine {
 	struct lane_stream *lane_streams;
 	struct lane_state *lane;
 	_Atomic uint64_t lost_leases;
+	_Atomic int stopped; /* in order */
 	_Atomic int failed; /* a worker cannot go on (the TAP was taken away) */
 };
 
@@ -161,6 +163,13 @@ void transmit_port_frame(struct worker *worker, const struct virtio_net_hdr *vne
 void transmit_to_peer(struct worker *worker, uint32_t peer_id, const uint8_t *frame, size_t length);
 
 /* receive.c */
+struct arrival { /* from where */
+	const struct sockaddr_storage *address;
+	struct place place; /* the same, once somebody has asked (placed) */
+	int placed;
+};
+
+void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struct arrival *arrival);
 void receive_from_socket(struct worker *worker, unsigned socket);
 void receive_from_mailbox(struct worker *worker);
 void receive_init(struct worker *worker);
@@ -169,6 +178,18 @@ void receive_discard(struct worker *worker);
 /* worker.c */
 int worker_start(struct worker *worker);
 void worker_wake(struct worker *worker);
+
+/* requests.c */
+struct answer {
+	struct message_header header;
+	struct reply reply;
+	uint8_t body[MESSAGE_MAX];
+	size_t length; /* of body */
+};
+
+uint32_t request_carry_out(struct engine *engine, uint16_t type, const uint8_t *message, size_t length,
+			   struct answer *answer); /* errno */
+void request_one_way(struct engine *engine, uint16_t type, const uint8_t *body, size_t length);
 
 /* control.c */
 int control_run(struct engine *engine);

@@ -22,12 +22,6 @@
 #define RECEIVE_ROUNDS 4 /* system calls for one wake-up, then the TAP gets its turn */
 #define MAIL_PACKETS 64
 
-struct arrival {
-	const struct sockaddr_storage *address; /* NULL: place is known already */
-	struct place place;
-	int placed;
-};
-
 static void emit(void *context, const struct virtio_net_hdr *vnet, const struct iovec *pieces, int piece_count,
 		 unsigned segments)
 {
@@ -149,7 +143,7 @@ static void hand_on(struct worker *worker, const uint8_t *packet, size_t length,
 		say(worker, EVENT_DATAGRAM, place_of(arrival), sizeof(struct place), packet, length);
 }
 
-static void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struct arrival *arrival)
+void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struct arrival *arrival)
 {
 	struct engine *engine = worker->engine;
 	struct session *session = worker->last_session;

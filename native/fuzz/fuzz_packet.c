@@ -9,8 +9,6 @@
  */
 #include "small_engine.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void seal_as_peer(uint8_t *packet, size_t length, uint64_t sequence)
 {
 	static EVP_CIPHER_CTX *cipher;
@@ -20,8 +18,7 @@ static void seal_as_peer(uint8_t *packet, size_t length, uint64_t sequence)
 		cipher = aead_new(key, 1);
 	memmove(packet + WIRE_HEADER, packet, length);
 	write_header(packet, SMALL_RECEIVE_ID, sequence, (unsigned)(sequence & 1));
-	if (aead_seal(cipher, packet, length))
-		abort();
+	HOLDS(!aead_seal(cipher, packet, length));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -60,8 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	merger_flush(&worker->merger);
 	worker->last_session = NULL;
 	batch_flush(worker);
-	if (worker->counters[NATIVE_RX_OPENED] - opened != expected)
-		abort();
+	HOLDS(worker->counters[NATIVE_RX_OPENED] - opened == expected);
 	while (many)
 		free(frames[--many]);
 	return 0;

@@ -5,8 +5,6 @@
  */
 #include "small_engine.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct answer answer;
@@ -23,16 +21,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			request_one_way(&small_engine, chunk[0], chunk + 1, length - 1);
 		else if (length)
 			request_carry_out(&small_engine, chunk[0], chunk + 1, length - 1, &answer);
-		if (answer.length > sizeof(answer.body))
-			abort();
+		HOLDS(answer.length <= sizeof(answer.body));
 		free(chunk);
 	}
 	receive_discard(small_worker());
 	small_engine.stopped = 0;
 	small_engine.forwarding = 1;
-	if (request_carry_out(&small_engine, MESSAGE_RETAIN, (const uint8_t *)&nobody, sizeof(nobody), &answer) ||
-	    small_engine.session_count || small_engine.peer_count)
-		abort();
+	HOLDS(!request_carry_out(&small_engine, MESSAGE_RETAIN, (const uint8_t *)&nobody, sizeof(nobody), &answer));
+	HOLDS(!small_engine.session_count && !small_engine.peer_count);
 	if (++entries % 64 == 0) /* static entries of nobody pile up */
 		fdb_remove_owner(&small_engine, OWNER_LOCAL);
 	small_session();
