@@ -62,7 +62,8 @@ def native_engine(wanted: bool, find: Callable[[], Path] = native_binary) -> Fin
     except SystemRefused as error:
         if wanted:
             return problem("native engine", error.problem, error.fix)
-        return note("native engine", f"{error.problem}; the engines kernel and python do without, slower in bulk", error.fix)
+        text = f"{error.problem}; the engines kernel and python do without, slower in bulk"
+        return note("native engine", text, error.fix)
 
 
 def kernel_headers(machine: Machine) -> Finding:
