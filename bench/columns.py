@@ -39,6 +39,7 @@ COLUMNS = (
     ),
     Column("tcp", "TCP goodput, one stream", "TCP", "Mbit/s", "tcp", "goodput_mbit_s", True, 0),
     Column("cpu", "CPU per GB of TCP", "CPU", "s/GB", "tcp", "cpu_s_per_gb", False, 2),
+    Column("tcp_four", "TCP goodput, four streams", "TCP x4", "Mbit/s", "tcp_four", "goodput_mbit_s", True, 0),
     Column(
         "tcp_1g", "TCP goodput at 1 Gbit/s", "TCP 1G", "Mbit/s", "tcp_1g", "goodput_mbit_s", True, 1,
         share="share_of_framing",
@@ -47,6 +48,18 @@ COLUMNS = (
     Column(
         "tcp_100m", "TCP goodput at 100 Mbit/s", "TCP 100M", "Mbit/s", "tcp_100m", "goodput_mbit_s", True, 2,
         share="share_of_framing",
+    ),
+    Column(
+        "control_500m", "1 kHz control loop beside 500 Mbit/s of TCP: cycles missed", "late 500M", "%", "control_500m",
+        "missed_percent", False, 2, "none",
+    ),
+    Column(
+        "rtt_500m_p50", "64-byte UDP round trip beside 500 Mbit/s of TCP, p50", "p50 500M", "µs", "round_trip_500m",
+        "p50_us", False, 1, "added",
+    ),
+    Column(
+        "rtt_500m_p99", "64-byte UDP round trip beside 500 Mbit/s of TCP, p99", "p99 500M", "µs", "round_trip_500m",
+        "p99_us", False, 1, "added",
     ),
 )  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -100,7 +101,17 @@ def frames(pair: Pair, seconds: float) -> Values:
 
 def tcp(pair: Pair, seconds: float) -> Values:
     """Goodput of one TCP stream, as the receiver counts it."""
-    end = json.loads(pair.a.run([*_iperf(pair, seconds), "--json"], timeout=seconds + 30).stdout)["end"]
+    return _tcp(pair, seconds, 1)
+
+
+def tcp_four(pair: Pair, seconds: float) -> Values:
+    """The same of four together."""
+    return _tcp(pair, seconds, 4)
+
+
+def _tcp(pair: Pair, seconds: float, streams: int) -> Values:
+    command = [*_iperf(pair, seconds), "--parallel", str(streams), "--json"]
+    end = json.loads(pair.a.run(command, timeout=seconds + 30).stdout)["end"]
     received = end["sum_received"]
     return {
         "goodput_mbit_s": received["bits_per_second"] / 1e6,
@@ -119,9 +130,31 @@ def control_beside_100m(pair: Pair, seconds: float) -> Values:
     return _control(pair, seconds, ["--bitrate", "100M"])
 
 
+def control_beside_500m(pair: Pair, seconds: float) -> Values:
+    """The same beside 500 Mbit/s, more than most subjects carry."""
+    return _control(pair, seconds, ["--bitrate", "500M"])
+
+
+def round_trip_beside_500m(pair: Pair, seconds: float) -> Values:
+    with _bulk(pair, seconds, ["--bitrate", "500M"]) as stream:
+        values = round_trip(pair, seconds)
+    return {**values, **stream}
+
+
 def _control(pair: Pair, seconds: float, bulk_options: list[str]) -> Values:
+    target = [pair.addresses.b, str(CONTROL_PORT), str(seconds), str(PACKET), str(CONTROL_PERIOD)]
+    with _bulk(pair, seconds, bulk_options) as stream:
+        values = pair.run([str(pair.tools.control), *target], seconds)
+    values["missed_percent"] = 100 * values["missed"] / values["cycles"]
+    return {**values, **stream}
+
+
+@contextmanager
+def _bulk(pair: Pair, seconds: float, options: list[str]) -> Iterator[Values]:
+    """One TCP stream from before the body until after it, which takes ``seconds``. Yields what gets ``bulk_mbit_s``."""
+    stream: Values = {}
     began = pair.a.counters("eth0")["tx_bytes"]
-    bulk = pair.a.start([*_iperf(pair, seconds + 60), *bulk_options], name="bulk")
+    bulk = pair.a.start([*_iperf(pair, seconds + 60), *options], name="bulk")
     try:
 
         def is_running() -> bool:
@@ -130,32 +163,33 @@ def _control(pair: Pair, seconds: float, bulk_options: list[str]) -> Values:
             return pair.a.counters("eth0")["tx_bytes"] > began + BULK_STARTED
 
         wait_for(is_running, 30.0, "the stream beside the control loop")
-        target = [pair.addresses.b, str(CONTROL_PORT), str(seconds), str(PACKET), str(CONTROL_PERIOD)]
         before = pair.a.counters("eth0")["tx_bytes"]
-        values = pair.run([str(pair.tools.control), *target], seconds)
-        sent = pair.a.counters("eth0")["tx_bytes"] - before
+        yield stream
+        stream["bulk_mbit_s"] = 8 * (pair.a.counters("eth0")["tx_bytes"] - before) / 1e6 / seconds
     finally:
         bulk.stop()
-    values["missed_percent"] = 100 * values["missed"] / values["cycles"]
-    values["bulk_mbit_s"] = 8 * sent / 1e6 / seconds
-    return values
 
 
 class Measurement(NamedTuple):
     run: Callable[[Pair, float], Values]
     rate_mbit_s: float | None = None  # of the underlay; None: as fast as the machine
     is_control_loop: bool = False  # has a duration of its own
+    on_demand: bool = False  # only when it is named: to compare our own data planes
 
 
 MEASUREMENTS = {
     "round_trip": Measurement(round_trip),
     "frames": Measurement(frames),
     "tcp": Measurement(tcp),
+    "tcp_four": Measurement(tcp_four),
     "tcp_1g": Measurement(tcp, 1000.0),
     "tcp_100m": Measurement(tcp, 100.0),
     "control": Measurement(control, is_control_loop=True),
     "control_100m": Measurement(control_beside_100m, is_control_loop=True),
+    "control_500m": Measurement(control_beside_500m, is_control_loop=True, on_demand=True),
+    "round_trip_500m": Measurement(round_trip_beside_500m, on_demand=True),
 }
+STANDARD = [name for name, measurement in MEASUREMENTS.items() if not measurement.on_demand]
 
 
 def run_cell(subject: str, name: str, repetition: int, pair: Pair, seconds: float) -> Cell:

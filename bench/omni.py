@@ -25,9 +25,11 @@ VIP4 = (ADDRESS_A, ADDRESS_B)
 class OmniSubject:
     kind: Kind = "ours"
 
-    def __init__(self, engine: str, description: str) -> None:
-        self.name = engine
+    def __init__(self, engine: str, description: str, name: str = "", **settings: object) -> None:
+        """``name``: of the row, default the engine's. ``settings``: further keys of the configuration."""
+        self.name = name or engine
         self.description = description
+        self._settings = settings
         self._engine = engine
         self._attached = ""  # how the engine sits on the underlay
         self._processes: list[LabProcess] = []
@@ -57,6 +59,7 @@ class OmniSubject:
                 vip4=f"{VIP4[own]}/{PREFIX_LENGTH}",
                 listen_port=PORT,
                 engine=self._engine,
+                **self._settings,
                 static_peers=[f"{keys[other]}@{peer.ipv4}:{PORT}"],
             )
             command = [sys.executable, "-m", "omni_core.cli", "up", "--config", str(config)]

@@ -81,10 +81,11 @@ def table(summary: Summary, cells: Sequence[Cell]) -> Table:
         pad_edge=False,
     )
     view.add_column("subject", no_wrap=True)
-    for column in COLUMNS:
+    shown = [column for column in COLUMNS if any(column.key in figures for figures in summary.values())]
+    for column in shown:
         view.add_column(f"{column.short}\n{column.unit}", justify="right", no_wrap=True)
     for subject, figures in summary.items():
-        row = [_figure_text(figures[column.key], column) if column.key in figures else "-" for column in COLUMNS]
+        row = [_figure_text(figures[column.key], column) if column.key in figures else "-" for column in shown]
         view.add_row(subject, *row)
     return view
 

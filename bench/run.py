@@ -20,12 +20,13 @@ if __name__ == "__main__":
 from rich.console import Console
 
 from bench import compiling, report
-from bench.measure import MEASUREMENTS, Cell, Pair, connect, round_trip, run_cell
+from bench.measure import MEASUREMENTS, STANDARD, Cell, Pair, connect, round_trip, run_cell
 from bench.subjects import Subject, find
 from tools.netlab import Lab, LabError, unavailable
 
 RESULTS = Path(__file__).with_name("results")
 WARM_UP = 0.3  # s of round trips that are not counted
+OTHERS = [name for name in MEASUREMENTS if name not in STANDARD]
 REASON = 300  # characters of why a subject was skipped that stand below the table; the file has all
 
 
@@ -35,7 +36,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement but the control loops")
     parser.add_argument("--control-seconds", type=float, default=5.0, help="of each 1 kHz control loop")
     parser.add_argument("--subjects", default="", help="comma-separated; default: all")
-    parser.add_argument("--measurements", default="", help=f"default: all, {','.join(MEASUREMENTS)}")
+    parser.add_argument("--measurements", default="", help=f"default: {','.join(STANDARD)}; others: {','.join(OTHERS)}")
     parser.add_argument("--engine", default="", help="raw and this data plane only: same as --subjects raw,ENGINE")
     parser.add_argument("--no-peers", action="store_true", help="raw and ours only")
     parser.add_argument("--out", type=Path, default=None, help="directory; default: bench/results/<time>")
@@ -118,7 +119,7 @@ class Run:
 
     def _take_turns(self, pairs: dict[str, Pair]) -> None:
         arguments = self._arguments
-        measurements = _words(arguments.measurements) or list(MEASUREMENTS)
+        measurements = _words(arguments.measurements) or STANDARD
         total = arguments.repetitions * len(pairs) * len(measurements)
         number = 0
         for repetition in range(arguments.repetitions):

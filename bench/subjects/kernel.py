@@ -1,4 +1,4 @@
-"""The engine in the kernel: Synapse, XDP and TC programs."""
+"""Both lanes: Synapse in the kernel (XDP and TC programs), and the native engine for elephants."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from bench.omni import OmniSubject
 
 
 def create() -> OmniSubject:
-    return OmniSubject("kernel", "in-kernel engine (Synapse: XDP and TC)")
+    return OmniSubject("kernel", "in-kernel engine (Synapse: XDP and TC), elephants through the native engine")

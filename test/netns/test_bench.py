@@ -11,7 +11,7 @@ import pytest
 
 from bench import compiling, framing
 from bench.columns import COLUMNS
-from bench.measure import MEASUREMENTS, connect, round_trip
+from bench.measure import MEASUREMENTS, STANDARD, connect, round_trip
 from bench.subjects import KINDS, find
 from tools.netlab import Host, Lab, read_pcap, unavailable
 
@@ -40,7 +40,7 @@ def test_every_measurement_of_raw_and_ours(tmp_path: Path):
         "python": ("ours", 1418),
     }
     assert [(c["subject"], c["measurement"]) for c in written["cells"]] == [
-        (subject, measurement) for measurement in MEASUREMENTS for subject in ("raw", "python")
+        (subject, measurement) for measurement in STANDARD for subject in ("raw", "python")
     ]
     for cell in written["cells"]:
         assert {"elapsed_s", "busy_cpu_s", "steal_s", "foreign_cpu_s", "repetition"} <= cell.keys()
@@ -55,7 +55,7 @@ def test_every_measurement_of_raw_and_ours(tmp_path: Path):
             assert found["cycles"] == 200 and found["missed"] <= 200 and found["bulk_mbit_s"] > 0
     assert values["raw", "frames"]["frames_per_s"] > 0 and values["raw", "frames"]["loss"] <= 0.01
     table = (tmp_path / "table.txt").read_text()
-    for column in COLUMNS:
+    for column in (each for each in COLUMNS if each.measurement in STANDARD):
         for subject in ("raw", "python"):
             figure = written["summary"][subject][column.key]
             assert 0 <= figure["minimum"] <= figure["median"] <= figure["maximum"]
