@@ -218,6 +218,8 @@ int main(int argc, char **argv)
 	if (parse(argc, argv, &options))
 		return 1;
 	signal(SIGPIPE, SIG_IGN);
+	if (listen(options.listener, 8)) /* again: from now on SO_PEERCRED of whoever connects names this process */
+		return complain("--listen", strerror(errno));
 	if (prepare(&options) || privileges_drop(&engine, options.keep_root))
 		return 1;
 	for (unsigned i = 0; i < engine.workers; i++)

@@ -34,14 +34,9 @@ static void unresolved(struct worker *worker, uint32_t reason, uint32_t peer, st
 		say(worker, EVENT_UNRESOLVED, &body, sizeof(body), frame, length);
 }
 
-/* Sequences of its stream, taken before they are used. 0: the session may seal no more. */
-static int take_sequences(struct session *session, struct lane_stream *stream, uint64_t many, uint64_t now,
-			  uint64_t *first)
+static int may_seal(const struct session *session, const struct lane_stream *stream, uint64_t now)
 {
-	if (now >= session->expires)
-		return 0;
-	*first = __atomic_fetch_add(&stream->tx_sequence, many, __ATOMIC_RELAXED);
-	return *first + many <= REJECT_AFTER_MESSAGES;
+	return now < session->expires && __atomic_load_n(&stream->tx_sequence, __ATOMIC_RELAXED) < REJECT_AFTER_MESSAGES;
 }
 
 enum sealed {
@@ -63,13 +58,17 @@ static enum sealed seal_for(struct worker *worker, struct peer *peer, struct cut
 
 	if (!session)
 		return NO_SESSION;
+	stream = &session->streams[engine->stream];
+	if (!may_seal(session, stream, now))
+		return NO_SESSION;
 	cipher = session_sealer(worker, session);
 	if (!path || !cipher) {
 		count(worker, path ? DROP_NO_ROOM : DROP_NO_PATH, cutter->frames);
 		return LOST;
 	}
-	stream = &session->streams[engine->stream];
-	if (!take_sequences(session, stream, cutter->frames, now, &sequence))
+	/* Taken before they are used. */
+	sequence = __atomic_fetch_add(&stream->tx_sequence, cutter->frames, __ATOMIC_RELAXED);
+	if (sequence + cutter->frames > REJECT_AFTER_MESSAGES)
 		return NO_SESSION;
 	for (;;) {
 		uint8_t *packet = batch_room(worker, cutter->frame_bytes + WIRE_OVERHEAD);
