@@ -15,6 +15,7 @@ import pytest
 from support.inner_frames import TCP, UDP, draw_packet
 from support.native_frames import NATIVE, ROOT, NativeFrames
 
+FUZZ = NATIVE / "fuzz"
 COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]  # its C library, from the cross compiler's packages
 FOREIGN = ROOT / ".work/aarch64/root/usr"
@@ -63,13 +64,16 @@ def test_the_engine(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{environment}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("target", ["segment", "merge"])
+@pytest.mark.parametrize("target", sorted(path.name for path in (FUZZ / "corpus").iterdir()))
 def test_fuzz_targets(target: str, tmp_path: Path, seed: int) -> None:
     """They assert what must hold, on their corpus and on mutations of it."""
-    fuzz = NATIVE / "fuzz"
-    sources = [fuzz / "replay.c", fuzz / f"fuzz_{target}.c", NATIVE / "segment.c", NATIVE / "merge.c"]
-    files = sorted((fuzz / "corpus" / target).iterdir())
-    run = [*EMULATOR, cross_compiled(tmp_path / target, sources), str(MUTATIONS), str(seed), *files]
+    engine = [path for path in sorted(NATIVE.glob("*.c")) if path.name != "main.c"]
+    frames_only = [NATIVE / "segment.c", NATIVE / "merge.c"]
+    sources = [FUZZ / "replay.c", FUZZ / f"fuzz_{target}.c"]
+    sources += frames_only if target in ("segment", "merge") else engine
+    program = cross_compiled(tmp_path / target, sources, ["-DFDB_SLOTS=1024", '-DOMNI_NATIVE_BUILD="aarch64"'])
+    files = sorted((FUZZ / "corpus" / target).iterdir())
+    run = [*EMULATOR, program, str(MUTATIONS), str(seed), *files]
     done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{len(files)} files, {MUTATIONS} mutations\n"
