@@ -139,6 +139,8 @@ def test_the_ip_packet_is_limited(native: NativeFrames, first: Packet) -> None:
     exact = (65535 - (first.headers - first.network)) // 5
     assert shape(native, stream(replace(first, payload=bytes(exact)), 6)) == [5, 1]
     assert shape(native, stream(replace(first, payload=bytes(exact + 1)), 6)) == [4, 2]
+    one_too_many, count = (8187, 8) if first.version == 4 else (16369, 4)
+    assert shape(native, stream(replace(first, payload=bytes(one_too_many)), count)) == [count - 1, 1]
 
 
 @BOTH
@@ -329,6 +331,18 @@ def test_ip_length_beyond_the_frame(native: NativeFrames, first: Packet) -> None
         emissions = merge_right(native, [packets[0].build(), packets[1].build(), frame])
         assert [emission.segments for emission in emissions] == [2, 1]
         assert emissions[1] == Emission(Vnet(), frame)
+
+
+@BOTH
+def test_tcp_header_beyond_the_packet(native: NativeFrames, first: Packet) -> None:
+    """Its checksums are right, but nobody can say what it is."""
+    frame = replace(first, payload=b"1234").build()
+    at = first.transport
+    longer = frame[: at + 12] + b"\x70" + frame[at + 13 :]  # 28 bytes, of which 24 are there
+    longer = longer[: at + 16] + ((int.from_bytes(frame[at + 16 : at + 18], "big") - 0x2000) % 65535).to_bytes(2, "big")
+    longer += frame[at + 18 :]
+    for last in (longer, longer + bytes(20)):
+        assert merge_right(native, [first.build(), last])[1] == Emission(Vnet(), last)
 
 
 @BOTH

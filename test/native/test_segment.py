@@ -349,14 +349,31 @@ def test_a_jumbogram_is_refused(native: NativeFrames) -> None:
     assert native.cut(vnet, frame[:18] + b"\0\0" + frame[20:], ANY_SIZE) is None
 
 
-def test_a_datagram_longer_than_ip_allows_is_refused(native: NativeFrames) -> None:
-    for packet in (replace(UDP_4, payload=bytes(65535)), replace(TCP_4, payload=bytes(65535))):
-        vnet, frame = packet.super_frame(65535)
-        if packet.protocol == UDP:
-            assert native.cut(vnet, frame, ANY_SIZE) is None
-        else:
-            result = native.cut(vnet, frame, ANY_SIZE)
-            assert result is not None and [len(each) for each in result.frames] == [14 + 65535, 54 + 40]
+def test_segments_are_no_longer_than_ip_allows(native: NativeFrames) -> None:
+    for packet, headers in ((TCP_4, 40), (TCP_6, 20)):
+        vnet, frame = replace(packet, payload=bytes(65535)).super_frame(65535)
+        result = native.cut(vnet, frame, ANY_SIZE)
+        assert result is not None
+        assert [len(each) - packet.headers for each in result.frames] == [65535 - headers, headers]
+
+
+@pytest.mark.parametrize("udp", [UDP_4, replace(V6, protocol=UDP)], ids=["IPv4", "IPv6"])
+def test_the_longest_datagram(native: NativeFrames, udp: Packet) -> None:
+    longest = 65535 - 8 - (20 if udp.version == 4 else 0)
+    vnet, frame = replace(udp, payload=bytes(longest)).super_frame(65535)
+    assert len(cut_right(native, vnet, frame)) == 1
+    vnet, frame = replace(udp, payload=bytes(longest + 1)).super_frame(65535)
+    assert native.cut(vnet, frame, ANY_SIZE) is None
+
+
+def test_headers_are_limited(native: NativeFrames) -> None:
+    """To 256 bytes: 14, 40, 20 and extension headers of whole 8 bytes."""
+    for length, accepted in ((176, True), (184, False)):
+        options = (DESTINATION, bytes([length // 8 - 1]) + bytes(length - 2))
+        packet = replace(V6, payload=bytes(100), extensions=(options,), options=bytes(4))
+        assert packet.headers == 78 + length
+        vnet, frame = packet.super_frame(50)
+        assert (native.cut(vnet, frame, ANY_SIZE) is not None) == accepted
 
 
 @pytest.mark.parametrize("packet", [TCP_4, TCP_6, UDP_4, replace(TCP_6, tags=((TAG, 1), (TAG, 2)))])
