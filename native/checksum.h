@@ -2,8 +2,8 @@
  *
  * The Internet checksum (RFC 1071). A sum is kept unfolded in 64 bits, of 16-bit words as they lie in memory: it
  * holds on hosts of either byte order, and sums of pieces may be added as long as each but the last has an even
- * length. Any alignment will do. Written on vectors of 32 bytes, which compilers make of whatever the processor has;
- * on x86 the version for AVX2 is chosen as the program runs.
+ * length. Any alignment will do. With -O3 compilers make vectors of the loop, as wide as the processor has them; on x86
+ * the version for AVX2 is chosen as the program runs.
  */
 #ifndef NATIVE_CHECKSUM_H
 #define NATIVE_CHECKSUM_H
@@ -14,51 +14,32 @@
 
 #define CHECKSUM_INLINE static inline __attribute__((always_inline))
 
-typedef uint64_t checksum_lanes __attribute__((vector_size(32)));
-
-/* ``to``: NULL, or where the bytes are copied. Each half of a 64-bit word goes to a sum of its own: no carry is lost,
- * as a lane would take 2^32 of them. */
-CHECKSUM_INLINE uint64_t checksum_body(uint8_t *to, const uint8_t *from, size_t length)
+/* ``to``: NULL, or where the bytes are copied. Each half of a 64-bit word goes to a sum of its own: no carry is lost, as
+ * either would take 2^32 of them. */
+CHECKSUM_INLINE uint64_t checksum_body(uint8_t *restrict to, const uint8_t *restrict from, size_t length)
 {
-	checksum_lanes low = {0}, high = {0}, low2 = {0}, high2 = {0}, a, b;
-	uint64_t sum, word = 0;
+	size_t at, whole = length & ~(size_t)7;
+	uint64_t low = 0, high = 0, word;
 
-	for (; length >= 64; length -= 64, from += 64) {
-		memcpy(&a, from, 32);
-		memcpy(&b, from + 32, 32);
-		if (to) {
-			memcpy(to, &a, 32);
-			memcpy(to + 32, &b, 32);
-			to += 64;
-		}
-		low += a & 0xffffffff;
-		high += a >> 32;
-		low2 += b & 0xffffffff;
-		high2 += b >> 32;
-	}
-	low += low2;
-	high += high2;
-	low += high;
-	sum = low[0] + low[1] + low[2] + low[3];
-	for (; length >= 8; length -= 8, from += 8) {
-		memcpy(&word, from, 8);
-		if (to) {
-			memcpy(to, &word, 8);
-			to += 8;
-		}
-		sum += (word & 0xffffffff) + (word >> 32);
-	}
-	if (length) {
-		word = 0;
-		memcpy(&word, from, length);
+	for (at = 0; at < whole; at += 8) {
+		memcpy(&word, from + at, 8);
 		if (to)
-			memcpy(to, &word, length);
-		sum += (word & 0xffffffff) + (word >> 32);
+			memcpy(to + at, &word, 8);
+		low += word & 0xffffffff;
+		high += word >> 32;
 	}
-	return sum;
+	if (at < length) {
+		word = 0;
+		memcpy(&word, from + at, length - at);
+		if (to)
+			memcpy(to + at, &word, length - at);
+		low += word & 0xffffffff;
+		high += word >> 32;
+	}
+	return low + high;
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(CHECKSUM_PORTABLE) /* which a test defines */
 static __attribute__((target("avx2"), unused, noinline)) uint64_t checksum_avx2(const uint8_t *from, size_t length)
 {
 	return checksum_body(NULL, from, length);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.inner_frames import (
@@ -189,6 +190,15 @@ def test_every_size(native: NativeFrames, seed: int, version: int, protocol: int
             vnet, frame = packet.super_frame(gso_size, hdr_len=draw.getrandbits(16))
             frames = cut_right(native, vnet, frame, shift=draw.randrange(8))
             assert len(frames) == -(-size // gso_size)
+
+
+def test_without_wide_vectors(seed: int, tmp_path: Path) -> None:
+    """The checksum for processors that have no AVX2."""
+    portable, draw = NativeFrames(tmp_path, ["-DCHECKSUM_PORTABLE"]), random.Random(seed)
+    for size in SIZES:
+        packet = draw_packet(draw, size=size)
+        cut_right(portable, *packet.super_frame(min(size, 1 + draw.randrange(1400) + size // 64)), shift=size % 8)
+    portable.close()
 
 
 def test_random_super_frames(native: NativeFrames, seed: int) -> None:

@@ -37,9 +37,9 @@ class Cut(NamedTuple):
 class NativeFrames:
     """A process that cuts and merges. See frame_driver.c for what is said."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, options: Sequence[str] = ()) -> None:
         sources = (ROOT / "test/support/frame_driver.c", NATIVE / "segment.c", NATIVE / "merge.c")
-        program, self._report = compiled(directory / "frame_driver", *sources), directory / "report"
+        program, self._report = compiled(directory / "frame_driver", *sources, options=options), directory / "report"
         with self._report.open("wb") as report:
             self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=report)
 
