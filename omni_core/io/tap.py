@@ -26,7 +26,7 @@ _TUNSETIFF = 0x400454CA
 _TUNSETPERSIST = 0x400454CB
 _IFF_TAP = 0x0002
 _IFF_NO_PI = 0x1000
-_IFF_TUN_EXCL = 0x8000  # never join a device that somebody else made
+IFF_TUN_EXCL = 0x8000  # never join a device that somebody else made
 _IFREQ = struct.Struct("16sH22x")
 
 _VLAN_TAGS = 8  # bytes; 802.1ad: two tags come on top of the MTU
@@ -45,7 +45,7 @@ class Tap:
     @classmethod
     def open(cls, name: str) -> Tap:
         """Create the device ``name``. Raises ConfigError("interface") or SystemRefused; nothing is left behind."""
-        return cls._open(name, _IFF_TUN_EXCL)
+        return cls._open(name, IFF_TUN_EXCL)
 
     @classmethod
     def join(cls, name: str) -> Tap:
@@ -54,27 +54,11 @@ class Tap:
 
     @classmethod
     def _open(cls, name: str, flags: int) -> Tap:
-        try:
-            parse_interface_name(name)
-        except ValueError as problem:
-            raise ConfigError("interface", str(problem), "choose a name such as omni0") from None
-        try:
-            fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise _device_refused(error) from None
-        try:
-            fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode("ascii"), _IFF_TAP | _IFF_NO_PI | flags))
-        except OSError as error:
-            os.close(fd)
-            raise _interface_refused(name, error) from None
-        return cls(name, fd)
+        return cls(name, open_device(name, flags))
 
     def persist(self) -> None:
         """Let the device outlive this object and the process. Raises SystemRefused."""
-        try:
-            fcntl.ioctl(self._fd, _TUNSETPERSIST, 1)
-        except OSError as error:
-            raise SystemRefused(self.name, f"it cannot be made to stay ({error.strerror})", "see dmesg") from None
+        persist(self.name, self._fd)
 
     def fileno(self) -> int:
         return self._fd
@@ -114,6 +98,35 @@ class Tap:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def open_device(name: str, flags: int) -> int:
+    """A descriptor, non-blocking, of the TAP device ``name``. ``flags`` of TUNSETIFF besides IFF_TAP and IFF_NO_PI.
+
+    Raises ConfigError("interface") or SystemRefused; nothing is left behind.
+    """
+    try:
+        parse_interface_name(name)
+    except ValueError as problem:
+        raise ConfigError("interface", str(problem), "choose a name such as omni0") from None
+    try:
+        fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _device_refused(error) from None
+    try:
+        fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode("ascii"), _IFF_TAP | _IFF_NO_PI | flags))
+    except OSError as error:
+        os.close(fd)
+        raise _interface_refused(name, error) from None
+    return fd
+
+
+def persist(name: str, fd: int) -> None:
+    """Let the device outlive all descriptors. Raises SystemRefused."""
+    try:
+        fcntl.ioctl(fd, _TUNSETPERSIST, 1)
+    except OSError as error:
+        raise SystemRefused(name, f"it cannot be made to stay ({error.strerror})", "see dmesg") from None
 
 
 def _device_refused(error: OSError) -> SystemRefused:

@@ -86,7 +86,7 @@ class NativeClient:
     def __init__(self, sock: socket.socket, timeout: float = TIMEOUT) -> None:
         """Takes the connected socket over and says HELLO. Raises EngineGone, or SystemRefused for another version."""
         self._sock = sock
-        self._timeout = timeout
+        self.timeout = timeout
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
         self._serial = 0
@@ -121,6 +121,10 @@ class NativeClient:
     def fileno(self) -> int:
         """Readable when there are events, or the engine has ended."""
         return self._sock.fileno()
+
+    def peer_credentials(self, size: int) -> bytes:
+        """struct ucred of the process that listens."""
+        return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
 
     @property
     def pending(self) -> bool:
@@ -313,7 +317,7 @@ class NativeClient:
             raise LocalMisuse(f"a message of {len(message)} bytes to the native engine")
         self._serial = self._serial % 0xFFFFFFFF + 1
         _write_header(message, kind, self._serial)
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         self._send(message, deadline)
         while True:
             received = self._receive()
@@ -361,7 +365,7 @@ class NativeClient:
     def _wait(self, poll: select.poll, deadline: float) -> None:
         """A connection that has ended is ready too."""
         if not poll.poll(max(deadline - time.monotonic(), 0.0) * 1000):
-            raise self._end(f"it has not answered for {self._timeout:g} s")
+            raise self._end(f"it has not answered for {self.timeout:g} s")
 
     def _receive(self) -> tuple[protocol.MessageHeader, bytes] | None:
         """One message. None: nothing waits."""
