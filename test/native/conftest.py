@@ -8,11 +8,20 @@ from typing import Any
 
 import pytest
 from support.native_frames import NativeFrames
+from support.native_frames import NativeFrames
 from support.native_rig import DrivenNative, NativeRig, TestClock, build_clock, prepare_network
 from support.own_network import own_network
 
 from omni_core.errors import SystemRefused
 from omni_core.io.native.binary import native_binary
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeFrames]:
+    """The cutter and the merger, with sanitizers that end them at the first wrong access."""
+    frames = NativeFrames(tmp_path_factory.mktemp("native_frames"))
+    yield frames
+    frames.close()
 
 
 @pytest.fixture(scope="session")
