@@ -1,4 +1,4 @@
-"""A network of its own for each test, and the real engine in it; and its cutter and merger without the engine."""
+"""What the tests of the native engine share: cutter and merger as programs, and the whole in a network of its own."""
 
 from __future__ import annotations
 
@@ -8,20 +8,11 @@ from typing import Any
 
 import pytest
 from support.native_frames import NativeFrames
-from support.native_frames import NativeFrames
 from support.native_rig import DrivenNative, NativeRig, TestClock, build_clock, prepare_network
 from support.own_network import own_network
 
 from omni_core.errors import SystemRefused
 from omni_core.io.native.binary import native_binary
-
-
-@pytest.fixture(scope="session")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeFrames]:
-    """The cutter and the merger, with sanitizers that end them at the first wrong access."""
-    frames = NativeFrames(tmp_path_factory.mktemp("native_frames"))
-    yield frames
-    frames.close()
 
 
 @pytest.fixture(scope="session")
