@@ -46,6 +46,8 @@ struct session {
 	struct peer *peer;
 	uint32_t slot;
 	_Atomic uint32_t confirmed;
+	_Atomic uint32_t owner; /* worker that writes the replay windows; NO_OWNER */
+	uint32_t mailed;	/* packets that others have mailed to the owner, in a row */
 	_Atomic uint64_t last_tx_data, last_rx_data;
 	struct lane_stream *streams; /* both; in mode bulk those of the kernel's map */
 	EVP_CIPHER_CTX *_Atomic sealers[MAX_THREADS]; /* made by the thread that first needs one */
@@ -152,10 +154,7 @@ EVP_CIPHER_CTX *session_sealer(struct worker *worker, struct session *session);
 EVP_CIPHER_CTX *session_opener(struct worker *worker, struct session *session);
 void engine_synchronize(struct engine *engine);
 
-static inline unsigned session_worker(const struct engine *engine, uint64_t receive_id)
-{
-	return (receive_id >> 8 & 0xff) % engine->workers; /* as the program on the sockets has it */
-}
+#define NO_OWNER 0xffffffffu
 
 /* transmit.c */
 void transmit_from_tap(struct worker *worker);
@@ -167,6 +166,7 @@ struct arrival { /* from where */
 	const struct sockaddr_storage *address;
 	struct place place; /* the same, once somebody has asked (placed) */
 	int placed;
+	unsigned mailed_by; /* worker + 1; 0: it came by a socket of ours */
 };
 
 void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struct arrival *arrival);

@@ -127,7 +127,7 @@ struct place {
 	uint8_t address[16];
 	uint32_t scope; /* of a link-local IPv6 address; 0 */
 	uint16_t port;  /* be */
-	uint16_t reserved;
+	uint16_t reserved; /* inside the engine: the worker that mails a packet, + 1 */
 };
 
 struct set_peer {

@@ -21,6 +21,7 @@
 
 #define RECEIVE_ROUNDS 4 /* system calls for one wake-up, then the TAP gets its turn */
 #define MAIL_PACKETS 64
+#define MAILED_IN_A_ROW 64
 
 static void emit(void *context, const struct virtio_net_hdr *vnet, const struct iovec *pieces, int piece_count,
 		 unsigned segments)
@@ -143,6 +144,31 @@ static void hand_on(struct worker *worker, const uint8_t *packet, size_t length,
 		say(worker, EVENT_DATAGRAM, place_of(arrival), sizeof(struct place), packet, length);
 }
 
+/* Only its owner writes a session's replay windows. The worker where the first packet arrives takes it, and as the program on
+ * the sockets goes by the sender's address, that is where the others arrive, and those of the next session with the same
+ * peer. Whoever gets one that is not his mails it. When many are mailed in a row the peer has moved: the owner gives it away. */
+static int own(struct worker *worker, struct session *session, uint8_t *packet, size_t length, struct arrival *arrival,
+	       int *claimed)
+{
+	uint32_t owner = session->owner;
+
+	*claimed = 0;
+	if (owner == NO_OWNER && atomic_compare_exchange_strong(&session->owner, &owner, worker->index)) {
+		*claimed = 1;
+		return 1;
+	}
+	if (owner != worker->index) {
+		struct place place = *place_of(arrival);
+
+		place.reserved = (uint16_t)(worker->index + 1);
+		mail(worker, owner, &place, packet, length);
+		return 0;
+	}
+	if (!arrival->mailed_by)
+		session->mailed = 0;
+	return 1;
+}
+
 void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struct arrival *arrival)
 {
 	struct engine *engine = worker->engine;
@@ -150,7 +176,8 @@ void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struc
 	struct lane_stream *window;
 	EVP_CIPHER_CTX *cipher;
 	uint64_t id, sequence, nonce, stream;
-	int newest;
+	unsigned reason = 0;
+	int newest, claimed;
 
 	if (length && packet[0] < FIRST_DATA_BYTE) {
 		hand_on(worker, packet, length, arrival);
@@ -172,15 +199,8 @@ void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struc
 		hand_on(worker, packet, length, arrival);
 		return;
 	}
-	if (!session || session->receive_id != id) {
-		unsigned owner = session_worker(engine, id);
-
-		if (owner != worker->index) {
-			mail(worker, owner, place_of(arrival), packet, length);
-			return;
-		}
+	if (!session || session->receive_id != id)
 		session = worker->last_session = session_find(engine, id);
-	}
 	if (!session) {
 		count(worker, DROP_UNKNOWN_SESSION, 1);
 		return;
@@ -193,15 +213,21 @@ void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struc
 		count(worker, DROP_SESSION_EXPIRED, 1);
 		return;
 	}
-	window = &session->streams[stream];
-	if (!window_check(window, sequence)) {
-		count(worker, DROP_REPLAYED, 1);
+	if (!own(worker, session, packet, length, arrival, &claimed))
 		return;
-	}
+	window = &session->streams[stream];
 	cipher = session_opener(worker, session);
 	length -= WIRE_OVERHEAD;
-	if (!cipher || aead_open(cipher, packet, length)) {
-		count(worker, cipher ? DROP_BAD_TAG : DROP_NO_ROOM, 1);
+	if (!window_check(window, sequence))
+		reason = DROP_REPLAYED;
+	else if (!cipher)
+		reason = DROP_NO_ROOM;
+	else if (aead_open(cipher, packet, length))
+		reason = DROP_BAD_TAG;
+	if (reason) {
+		count(worker, reason, 1);
+		if (claimed)
+			session->owner = NO_OWNER;
 		return;
 	}
 	newest = sequence >= window->next;
@@ -221,6 +247,10 @@ void receive_packet(struct worker *worker, uint8_t *packet, size_t length, struc
 	if (newest)
 		notice_source(worker, session, arrival);
 	deliver(worker, session, packet + WIRE_HEADER, length, arrival);
+	if (arrival->mailed_by && ++session->mailed >= MAILED_IN_A_ROW) {
+		session->mailed = 0;
+		session->owner = arrival->mailed_by - 1; /* from here on it is not ours */
+	}
 }
 
 static size_t segment_of(struct msghdr *header)
@@ -289,6 +319,8 @@ void receive_from_mailbox(struct worker *worker)
 		if ((size_t)got <= sizeof(arrival.place))
 			continue; /* somebody wanted us awake */
 		memcpy(&arrival.place, buffer, sizeof(arrival.place));
+		arrival.mailed_by = arrival.place.reserved;
+		arrival.place.reserved = 0;
 		receive_packet(worker, buffer + sizeof(arrival.place), got - sizeof(arrival.place), &arrival);
 		merger_flush(&worker->merger);
 		worker->last_session = NULL;

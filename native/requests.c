@@ -284,10 +284,12 @@ void request_one_way(struct engine *engine, uint16_t type, const uint8_t *body, 
 	} else if (type == MESSAGE_PORT_FRAME && engine->mode == MODE_ALONE) {
 		transmit_port_frame(worker, &plain, body, length);
 	} else if (type == MESSAGE_DATAGRAM && length > sizeof(place) + 8) {
-		uint64_t id = load_le64(body + sizeof(place));
+		struct session *session = session_find(engine, load_le64(body + sizeof(place)));
+		uint32_t owner = session ? session->owner : 0;
 
 		memcpy(&place, body, sizeof(place));
-		mail(worker, session_worker(engine, id), &place, body + sizeof(place), length - sizeof(place));
+		place.reserved = 0;
+		mail(worker, owner == NO_OWNER ? 0 : owner, &place, body + sizeof(place), length - sizeof(place));
 	}
 	batch_flush(worker);
 }

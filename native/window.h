@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The replay window (RFC 6479), as omni_core/session/replay.py and bpf/window.h have it. A session belongs to one worker,
- * which alone writes its windows: no lock.
+ * The replay window (RFC 6479), as omni_core/session/replay.py and bpf/window.h have it. A session has one owner
+ * (receive.c), the worker that alone writes its windows: no lock.
  */
 #ifndef NATIVE_WINDOW_H
 #define NATIVE_WINDOW_H
