@@ -76,6 +76,8 @@ def segment_inputs() -> Iterator[tuple[str, bytes]]:
             yield f"super_{name}_no_checksum", case(replace(vnet, flags=0), frame)
         if packet.protocol == UDP or packet in (V4, V6):
             yield f"open_{name}", case(Vnet(NEEDS_CSUM, 0, 0, 0, packet.transport, packet.checksum_offset), frame)
+    vnet, frame = replace(V6, extensions=((HOP_BY_HOP, bytes.fromhex("00c20400011174")),)).super_frame(20)
+    yield "jumbogram", case(vnet, frame[:18] + bytes(2) + frame[20:])
     yield "whole", case(Vnet(), V4.build())
     datagrams = replace(V4, protocol=UDP)
     yield "datagrams_without_checksum", case(replace(datagrams.super_frame(20)[0], flags=0), datagrams.build(0))
