@@ -105,7 +105,7 @@ class UdpPort:
         """Make place for a native engine, in place of one that has ended or as the first.
 
         Returns the sockets of its workers: for worker 0 one on each address, then worker 1 ... The caller hands them
-        over and closes them, also where nothing comes of it (then ``reopen``). ``bulk``: as in udp_group.py. Our own
+        over and closes them, also where nothing comes of it (then ``unshare``). ``bulk``: as in udp_group.py. Our own
         sockets are others afterwards; what waited there is lost. Raises SystemRefused or ConfigError; the port is then
         as ``reopen`` leaves it.
         """
@@ -132,8 +132,14 @@ class UdpPort:
         for sock in self._sockets:
             udp_group.steer(sock, workers, bulk=bulk)
 
+    def unshare(self) -> None:
+        """The engine has ended, or never came: the port is only ours again."""
+        for sock in self._sockets:
+            udp_group.leave_group(sock)
+
     def reopen(self) -> None:
-        """For us alone again. Raises ConfigError("listen_port") when somebody else has the port: then it is closed."""
+        """The engine that was joined is not there. For us alone, then. Raises ConfigError("listen_port") when somebody
+        else has the port: then it is closed."""
         before = [(sock.family, sock.getsockname()) for sock in self._sockets]
         self._unwatch()
         self._bind_again(before)

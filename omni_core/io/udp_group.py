@@ -6,8 +6,9 @@ BPF program, attached by the Ganglion, chooses by the UDP payload:
 
     control message, or too short for a header       W
     beside the engine in the kernel: not stream 1    W   the programs have not seen it: fragments, loopback
-    any other data                                   a session's worker: byte 1 of its id, modulo W
+    any other data                                   0 to W - 1, by the sender's address and port
 
+So all that one peer sends arrives at one worker, in order, also when its session changes.
 While no Ganglion is there, place W is empty; the kernel then chooses by a hash, and the engine drops what is not its.
 """
 
@@ -18,7 +19,7 @@ import ctypes
 import socket
 import struct
 
-from omni_core.constants import FIRST_DATA_BYTE, HEADER_SIZE, STREAM_SHIFT
+from omni_core.constants import FIRST_DATA_BYTE, HEADER_SIZE, IPV4_HEADER, IPV6_HEADER, STREAM_SHIFT
 from omni_core.errors import SystemRefused
 from omni_core.io.udp_bind import new_socket
 
@@ -28,7 +29,13 @@ _FPROG = struct.Struct("HP")  # struct sock_fprog
 # linux/filter.h: struct sock_filter, and the codes that are used here
 _INSTRUCTION = struct.Struct("=HBBI")
 _LOAD_LENGTH = 0x80  # BPF_LD | BPF_W | BPF_LEN
-_LOAD_BYTE = 0x30  # BPF_LD | BPF_B | BPF_ABS
+_LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_LOAD_HALF = 0x28
+_LOAD_BYTE = 0x30
+_STORE = 0x02  # BPF_ST
+_RECALL = 0x61  # BPF_LDX | BPF_MEM: X = what was stored
+_XOR = 0xAC  # BPF_ALU | BPF_XOR | BPF_X
+_MULTIPLY = 0x24  # BPF_ALU | BPF_MUL | BPF_K
 _SHIFT_RIGHT = 0x74  # BPF_ALU | BPF_RSH | BPF_K
 _MODULO = 0x94  # BPF_ALU | BPF_MOD | BPF_K
 _IF_AT_LEAST = 0x35  # BPF_JMP | BPF_JGE | BPF_K
@@ -36,7 +43,10 @@ _IF_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _RETURN_A = 0x16
 _RETURN = 0x06  # BPF_RET | BPF_K
 
-_OF_WORKER = 1  # byte of the session id
+_IP = 0xFFF00000  # SKF_NET_OFF: from here on offsets are those in the IP packet
+_SOURCE = {socket.AF_INET: (12,), socket.AF_INET6: (8, 12, 16, 20)}  # words of the sender's address
+_SOURCE_PORT = {socket.AF_INET: IPV4_HEADER, socket.AF_INET6: IPV6_HEADER}
+_GOLDEN = 0x9E3779B1  # 2^32 / golden ratio: spreads numbers that differ little
 _LANE = HEADER_SIZE - 1  # last byte of the nonce
 BULK_STREAM = 1
 
@@ -70,7 +80,7 @@ def bind_group(own: socket.socket, workers: int) -> tuple[list[socket.socket], s
 
 def steer(own: socket.socket, workers: int, *, bulk: bool) -> None:
     """Say for the group of ``own`` which socket gets what. Raises SystemRefused."""
-    code = ctypes.create_string_buffer(program(workers, bulk=bulk))
+    code = ctypes.create_string_buffer(program(own.family, workers, bulk=bulk))
     attached = _FPROG.pack(len(code.raw) // _INSTRUCTION.size, ctypes.addressof(code))
     try:
         own.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, attached)
@@ -86,7 +96,7 @@ def leave_group(own: socket.socket) -> None:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
 
-def program(workers: int, *, bulk: bool) -> bytes:
+def program(family: int, workers: int, *, bulk: bool) -> bytes:
     """Classic BPF; the packet begins with the UDP payload, and what is returned is a place in the group."""
     lines: list[tuple[int, int, bool]] = [  # code, number, whether to go on to the Ganglion where the test fails
         (_LOAD_LENGTH, 0, False),
@@ -96,12 +106,11 @@ def program(workers: int, *, bulk: bool) -> bytes:
     ]
     if bulk:
         lines += [(_LOAD_BYTE, _LANE, False), (_SHIFT_RIGHT, STREAM_SHIFT, False), (_IF_EQUAL, BULK_STREAM, True)]
-    lines += [
-        (_LOAD_BYTE, _OF_WORKER, False),
-        (_MODULO, workers, False),
-        (_RETURN_A, 0, False),
-        (_RETURN, workers, False),
-    ]
+    lines.append((_LOAD_HALF, _IP + _SOURCE_PORT[family], False))
+    for at in _SOURCE[family]:
+        lines += [(_STORE, 0, False), (_RECALL, 0, False), (_LOAD_WORD, _IP + at, False), (_XOR, 0, False)]
+    lines += [(_MULTIPLY, _GOLDEN, False), (_SHIFT_RIGHT, 16, False), (_MODULO, workers, False)]
+    lines += [(_RETURN_A, 0, False), (_RETURN, workers, False)]
     last = len(lines) - 1
     return b"".join(
         _INSTRUCTION.pack(code, 0, last - at - 1 if tests else 0, number)

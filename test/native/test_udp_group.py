@@ -27,9 +27,17 @@ def network() -> Iterator[None]:
         yield
 
 
-def data(stream: int = 0, worker: int = 0, path: int = 0, first: int = 0x10) -> bytes:
-    """A packet of a session that belongs to ``worker``."""
-    return bytes([first, worker]) + bytes(21) + bytes([stream << 6 | path]) + bytes(60)
+def data(stream: int = 0, path: int = 0, session: int = 0x1010) -> bytes:
+    return session.to_bytes(2, "big") + bytes(21) + bytes([stream << 6 | path]) + bytes(60)
+
+
+def place(host: str, port: int) -> int:
+    """Of data from there, as the program finds it."""
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    number = port
+    for at in range(0, len(packed), 4):
+        number ^= int.from_bytes(packed[at : at + 4], "big")
+    return (number * 0x9E3779B1 % 2**32 >> 16) % WORKERS
 
 
 class Shared:
@@ -38,11 +46,11 @@ class Shared:
     def __init__(self, port: UdpPort, *, bulk: bool) -> None:
         self.port = port
         self.companions = port.share(WORKERS, bulk=bulk)
-        self.sender = {family: socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6)}
+        self.senders = [sender(host) for host in HOSTS for _ in range(20)]
 
-    def where(self, packet: bytes, host: str = "127.0.0.1") -> int:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.sender[family].sendto(packet, (host, self.port.port))
+    def where(self, packet: bytes, sender: socket.socket) -> int:
+        family, host = sender.family, sender.getsockname()[0]
+        sender.sendto(packet, (host, self.port.port))
         own = [sock for sock in self.port._sockets if sock.family == family]
         theirs = [sock for sock in self.companions if sock.family == family]
         got = [place for place, sock in enumerate(theirs + own) if received(sock) == packet]
@@ -51,7 +59,7 @@ class Shared:
 
     def close(self) -> None:
         self.port.close()
-        for sock in (*self.companions, *self.sender.values()):
+        for sock in (*self.companions, *self.senders):
             sock.close()
 
 
@@ -60,6 +68,15 @@ def received(sock: socket.socket) -> bytes | None:
     with contextlib.suppress(BlockingIOError, OSError):
         return sock.recv(65536)
     return None
+
+
+HOSTS = ("127.0.0.1", "::1")
+
+
+def sender(host: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((host, 0))
+    return made
 
 
 @pytest.fixture(params=[False, True], ids=["alone", "bulk"])
@@ -74,51 +91,50 @@ def shared(bulk: bool) -> Iterator[Shared]:
     made.close()
 
 
-HOSTS = ("127.0.0.1", "::1")
+def test_control_goes_to_the_ganglion(shared: Shared) -> None:
+    assert {shared.where(packet, each) for packet in CONTROL + SHORT for each in shared.senders} == {WORKERS}
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_control_goes_to_the_ganglion(shared: Shared, host: str) -> None:
-    assert {shared.where(packet, host) for packet in CONTROL + SHORT} == {WORKERS}
-
-
-@pytest.mark.parametrize("host", HOSTS)
-def test_data_goes_to_the_worker_of_its_session(shared: Shared, bulk: bool, host: str) -> None:
-    for worker in range(256):
-        packet = data(1 if bulk else worker % 4, worker, worker % 64, 0x10 + worker % 0xF0)
-        assert shared.where(packet, host) == worker % WORKERS
+def test_data_goes_to_a_worker_by_its_sender(shared: Shared, bulk: bool) -> None:
+    seen = set()
+    for each in shared.senders:
+        expected = place(*each.getsockname()[:2])
+        for number in range(8):
+            packet = data(1 if bulk else number % 4, number, 0x1000 + 7919 * number)
+            assert shared.where(packet, each) == expected
+        seen.add((each.family, expected))
+    assert len(seen) == 2 * WORKERS, "all have something to do"
 
 
 def test_other_streams_go_to_the_ganglion_beside_the_engine_in_the_kernel(shared: Shared, bulk: bool) -> None:
-    places = {shared.where(data(stream, 2)) for stream in (0, 2, 3)}
-    assert places == ({WORKERS} if bulk else {2})
+    for each in shared.senders:
+        places = {shared.where(data(stream), each) for stream in (0, 2, 3)}
+        assert places == {WORKERS if bulk else place(*each.getsockname()[:2])}
 
 
 def check_all(shared: Shared, bulk: bool) -> None:
-    for host in HOSTS:
-        test_control_goes_to_the_ganglion(shared, host)
-        test_data_goes_to_the_worker_of_its_session(shared, bulk, host)
+    test_control_goes_to_the_ganglion(shared)
+    test_data_goes_to_a_worker_by_its_sender(shared, bulk)
 
 
 def test_places_hold_while_ganglia_come_and_go(shared: Shared, bulk: bool) -> None:
     for _ in range(3):
         shared.port.close()
-        for worker in range(256):
-            shared.sender[socket.AF_INET].sendto(data(1, worker), ("127.0.0.1", shared.port.port))
-            got = [place for place, sock in enumerate(shared.companions[::2]) if received(sock)]
-            assert got == [worker % WORKERS], "nobody is at the Ganglion's place"
+        for each in shared.senders[:20]:
+            each.sendto(data(1), ("127.0.0.1", shared.port.port))
+            got = [number for number, sock in enumerate(shared.companions[::2]) if received(sock)]
+            assert got == [place(*each.getsockname())], "nobody is at the Ganglion's place"
         shared.port = UdpPort.open(shared.port.port, joins=True)
-        assert shared.where(CONTROL[1]) == WORKERS, "the program is there already"
+        assert shared.where(CONTROL[1], shared.senders[0]) == WORKERS, "the program is there already"
         shared.port.steer(WORKERS, bulk=bulk)
         check_all(shared, bulk)
 
 
 def test_a_new_engine_after_one_that_was_killed(shared: Shared, bulk: bool) -> None:
-    """Also with sessions of another number of workers."""
     for sock in shared.companions:
         sock.close()
-    for packet in (*CONTROL, data(1, 5)):
-        shared.sender[socket.AF_INET].sendto(packet, ("127.0.0.1", shared.port.port))
+    for packet in (*CONTROL, data(1)):
+        shared.senders[0].sendto(packet, ("127.0.0.1", shared.port.port))
         assert received(shared.port._by_family[socket.AF_INET]) == packet, "all is the Ganglion's meanwhile"
     shared.companions = shared.port.share(WORKERS, bulk=bulk)
     check_all(shared, bulk)
@@ -131,9 +147,10 @@ def test_the_order_of_the_sockets() -> None:
         (host, port.port) for _ in range(WORKERS) for host in ("127.0.0.1", "127.0.0.2", "::1")
     ]
     for number, host in enumerate(("127.0.0.1", "127.0.0.2", "::1")):
-        for worker in range(WORKERS):
-            shared.sender[socket.AF_INET6 if ":" in host else socket.AF_INET].sendto(data(0, worker), (host, port.port))
-            assert received(shared.companions[3 * worker + number]) == data(0, worker)
+        for each in shared.senders:
+            if (each.family == socket.AF_INET6) == (":" in host):
+                each.sendto(data(), (host, port.port))
+                assert received(shared.companions[3 * place(*each.getsockname()[:2]) + number]) == data()
     shared.close()
 
 
@@ -220,8 +237,9 @@ def test_merging_is_switched_for_all_that_are_here() -> None:
 
 def test_the_program_as_bytes() -> None:
     """Written by hand: the codes of linux/filter.h."""
-    assert udp_group.program(5, bulk=True) == bytes.fromhex(
-        "8000 00 00 00000000  3500 00 08 18000000  3000 00 00 00000000  3500 00 06 10000000"
-        "3000 00 00 17000000  7400 00 00 06000000  1500 00 03 01000000"
-        "3000 00 00 01000000  9400 00 00 05000000  1600 00 00 00000000  0600 00 00 05000000"
+    assert udp_group.program(socket.AF_INET, 5, bulk=True) == bytes.fromhex(
+        "8000 00 00 00000000  3500 00 0e 18000000  3000 00 00 00000000  3500 00 0c 10000000"
+        "3000 00 00 17000000  7400 00 00 06000000  1500 00 09 01000000"
+        "2800 00 00 1400f0ff  0200 00 00 00000000  6100 00 00 00000000  2000 00 00 0c00f0ff  ac00 00 00 00000000"
+        "2400 00 00 b179379e  7400 00 00 10000000  9400 00 00 05000000  1600 00 00 00000000  0600 00 00 05000000"
     )
