@@ -6,7 +6,7 @@
 #ifndef SYNAPSE_ABI_H
 #define SYNAPSE_ABI_H
 
-#define SYNAPSE_ABI_VERSION 1
+#define SYNAPSE_ABI_VERSION 2
 
 #define SYNAPSE_SESSIONS 2048 /* slots: a mesh of 128 peers through two rekeys, several times over */
 #define SYNAPSE_PEERS 4096
@@ -15,7 +15,7 @@
 #define SYNAPSE_FLOWS 4096  /* buckets by inner flow */
 #define SYNAPSE_FLOOD 128 /* peers that the kernel floods to; above it the Ganglion does */
 #define SYNAPSE_COUNTERS 256
-#define SYNAPSE_STREAMS 2
+#define SYNAPSE_STREAMS 2 /* 0: this engine's; 1: bulk, sealed and opened by the native engine (native/) */
 #define SYNAPSE_RING 128 /* 64-bit blocks of the replay window, one of them slack */
 
 #define SYNAPSE_KEY_SIZE 32
@@ -43,7 +43,8 @@ struct config {
 	__u32 flood_count; /* peers in map flood; SYNAPSE_FLOOD_SLOW: group frames go to the Ganglion */
 	__u32 zero; /* is 0, but the verifier does not know it */
 	__u32 cpus; /* entries 0..cpus-1 of map cpus; below 2: every packet is opened where it arrives */
-	__u32 reserved;
+	__u32 bulk_ifindex; /* super-frames leave here, to the native engine; 0: no bulk lane */
+	__u32 port_ifindex; /* the overlay interface: what the native engine has opened arrives there */
 };
 #define SYNAPSE_FLOOD_SLOW 0xffffffffu
 
@@ -61,7 +62,7 @@ struct note {
 
 /* Userspace writes a whole one only while no slot leads to it. */
 struct session {
-	struct bpf_spin_lock lock; /* of the replay windows and the receive counters */
+	struct bpf_spin_lock lock; /* of the receive counters, and of the replay windows as far as they are ours: struct stream */
 	__u32 peer;
 	__u64 receive_id;
 	__u64 send_id;
@@ -77,9 +78,30 @@ struct session {
 	__u64 last_unicast;
 	__u32 confirmed;
 	__u32 reserved;
-	__u64 next[SYNAPSE_STREAMS]; /* replay windows: highest sequence seen + 1; 0: none */
-	__u64 ring[SYNAPSE_STREAMS * SYNAPSE_RING];
 };
+
+/* Twin: struct lane_stream of native/lane.h. One for each stream of a slot, at slot * SYNAPSE_STREAMS + stream. Of stream 0
+ * the programs use next and ring. Stream 1 is the native engine's, which maps this memory; when its lease has run out the
+ * programs open it (next, ring), and nobody seals on it. Its tx_sequence never goes back while the session lives.
+ * Userspace zeroes both while no packet finds the slot. */
+struct stream {
+	__u64 next; /* replay window: highest sequence seen + 1; 0: none */
+	__u64 ring[SYNAPSE_RING];
+	__u64 tx_sequence; /* the next one */
+	__u64 tx_bytes;
+	__u64 last_tx; /* ns; 0: never */
+	__u64 rx_frames;
+	__u64 rx_bytes;
+	__u64 last_rx;
+	__u64 last_unicast;
+};
+
+/* Twin: struct lane_state. */
+struct lane_state {
+	__u64 alive; /* ns; written by the native engine again and again. 0: it ended in order */
+};
+
+#define SYNAPSE_LANE_LEASE 300000000 /* ns; an engine that has been silent for longer gets nothing */
 
 #define SYNAPSE_NO_SLOT 0xffffffffu
 
@@ -92,7 +114,8 @@ struct peer {
 	__u16 remote_port; /* be; 0: no path */
 	__u16 mtu;         /* of the path, IP packet */
 	__u8 ip_header;    /* 20 or 40 */
-	__u8 reserved[3];
+	__u8 bulk;         /* 1: it opens stream 1, and the native engine can seal for it */
+	__u8 reserved[2];
 	struct address moved; /* what EndpointMoved has been said for */
 	__u16 moved_port;     /* be */
 	__u16 reserved2[3];
@@ -188,6 +211,8 @@ enum way {
 	WAY_RX_FOREIGN = 132,   /* not ours, untouched */
 	WAY_RX_STEERED = 133,   /* of an elephant: another CPU opens it, and counts what becomes of it */
 	WAY_RX_MERGED = 134,    /* longer than any of ours, in generic mode: several in one, to the socket */
+	WAY_RX_BULK = 135,      /* of stream 1, to the native engine's socket */
+	WAY_RX_BULK_DELIVERED = 136, /* frames and super-frames that the native engine opened */
 	WAY_TX_SEALED = 140,
 	WAY_TX_SEND = 141, /* sealed; the Ganglion's socket sends it */
 	WAY_TX_GROUP = 142,
@@ -197,6 +222,7 @@ enum way {
 	WAY_TX_FLOODED = 146, /* group frame, on its way to synapse_out, which clones it for each peer */
 	WAY_OUT_SENT = 150,
 	WAY_OUT_CLONED = 151,
+	WAY_TX_BULK = 152, /* super-frames and other frames of their flows, to the native engine */
 };
 
 /* Slots of the program array. */

@@ -79,7 +79,8 @@ static __always_inline int deliver(struct xdp_md *ctx, const int may_be_generic)
 	struct config *cfg = get_config();
 	struct scratch *room = get_scratch();
 	struct session *session;
-	__u64 length, sequence, stream, offset, now, surplus;
+	struct stream *window;
+	__u64 length, sequence, offset, now, surplus;
 	__u32 slot, first = 0;
 	int accepted, newest;
 	__u8 *frame;
@@ -88,16 +89,16 @@ static __always_inline int deliver(struct xdp_md *ctx, const int may_be_generic)
 		return XDP_DROP;
 	slot = room->slot;
 	session = sessions.lookup(&slot);
-	if (!session)
+	window = find_stream(slot, room->stream);
+	if (!session || !window)
 		return drop(DROP_UNKNOWN_SESSION);
 	sequence = room->sequence;
-	stream = room->stream;
 	length = room->length & LENGTH_MASK;
 	now = room->now;
 
 	bpf_spin_lock(&session->lock);
-	newest = sequence >= session->next[stream & (SYNAPSE_STREAMS - 1)];
-	accepted = window_accept(session, stream, sequence);
+	newest = sequence >= window->next;
+	accepted = window_accept(window, sequence);
 	if (accepted) {
 		session->rx_frames++;
 		session->rx_bytes += length;

@@ -5,8 +5,10 @@
 
 BPF_ARRAY(config, struct config, 1);
 BPF_PERCPU_ARRAY(counters, __u64, SYNAPSE_COUNTERS); /* by enum way */
-BPF_ARRAY(sessions, struct session, SYNAPSE_SESSIONS); /* slot -> session; the two below have the same slots */
+BPF_ARRAY(sessions, struct session, SYNAPSE_SESSIONS); /* slot -> session; the others below have the same slots */
 BPF_ARRAY(session_keys, struct session_keys, SYNAPSE_SESSIONS);
+BPF_F_TABLE("array", __u32, struct stream, streams, SYNAPSE_SESSIONS * SYNAPSE_STREAMS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", __u32, struct lane_state, lane, 1, BPF_F_MMAPABLE);
 BPF_ARRAY(notes, struct note, SYNAPSE_SESSIONS);
 BPF_TABLE("hash", __u64, __u32, session_slots, SYNAPSE_SESSIONS); /* receive id -> slot */
 BPF_TABLE("hash", __u32, struct peer, peers, SYNAPSE_PEERS);
@@ -32,6 +34,13 @@ BPF_PROG_ARRAY(cpu_programs, 8); /* as programs, for those that run on map cpus:
 BPF_ARRAY(session_rates, struct rate, SYNAPSE_SESSIONS);
 BPF_ARRAY(flow_rates, struct rate, SYNAPSE_FLOWS);
 BPF_PERCPU_ARRAY(small_rate, struct rate, 1); /* small frames of the local port */
+
+/* A flow of the local port that is on the bulk lane. Written without a lock, as above. */
+struct bulk_flow {
+	__u64 super; /* ns; its last super-frame */
+	__u64 last;  /* ns; its last frame */
+};
+BPF_TABLE("lru_hash", __u32, struct bulk_flow, bulk_flows, 4096); /* by the kernel's hash of the flow */
 
 struct outer {
 	struct address source, destination;

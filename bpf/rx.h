@@ -5,7 +5,8 @@
  *   0x01, 0x02: handshake              -> synapse_mac1           / is unknown: this host may route for another robot
  *   0x03 cookie reply, 0x04 signaling  -> pass, to the Ganglion's socket
  *   other bytes below 0x10             -> drop
- *   data: session, window, AEAD, window again, learn the source
+ *   data of stream 1 while the native engine lives -> pass, to its socket
+ *   other data: session, window, AEAD, window again, learn the source
  *       in-session control             -> the Ganglion, over the TAP
  *       any other frame                -> out of omni0-syn, that is, into omni0
  * The first check that fails is the drop reason, in the order of omni_core/dataplane/userspace.py. Nothing but a counter
@@ -85,6 +86,7 @@ static __always_inline int receive(struct xdp_md *ctx, const int on_cpu, const i
 	struct outer *outer;
 	struct data_header *header;
 	struct session *session;
+	struct stream *window;
 	__u64 id, sequence, nonce, now;
 	__u32 *known, slot, ours;
 	__u64 offset, length, stream;
@@ -138,7 +140,10 @@ static __always_inline int receive(struct xdp_md *ctx, const int on_cpu, const i
 	now = bpf_ktime_get_ns();
 	if (now >= session->expires || sequence >= REJECT_AFTER_MESSAGES)
 		return drop(DROP_SESSION_EXPIRED);
-	if (!window_check(session, stream, sequence))
+	if (stream && engine_lives(cfg, now)) /* it has the window, too. What came over its socket and this TAP is a stray */
+		return ctx->ingress_ifindex == cfg->tap_ifindex ? drop(DROP_BAD_NONCE) : pass(WAY_RX_BULK);
+	window = find_stream(slot, stream);
+	if (!window || !window_check(window, sequence))
 		return drop(DROP_REPLAYED);
 	room->slot = slot;
 	room->sequence = sequence;

@@ -5,6 +5,7 @@
  *   apps -> omni0 == omni0-syn [synapse_tx seals][synapse_out] -> next hop -> underlay interface
  *   underlay interface [synapse_rx opens] -> omni0-syn == omni0
  *   omni0-tap: to and from the Ganglion, a struct slow_prefix in front of each packet
+ *   omni0 [synapse_split] -> omni0-blk: super-frames, to the native engine, and back: omni0-blk [synapse_land] -> omni0
  *
  * Compiled by bcc (omni_core/io/synapse/compiler.py) with -DSYNAPSE_MAX_FRAME=n, the longest inner frame.
  */
@@ -23,6 +24,7 @@
 #include "checksum.h"
 #include "fdb.h"
 #include "window.h"
+#include "lane.h"
 #include "listen.h"
 #include "rate.h"
 #include "rx.h"
@@ -33,6 +35,8 @@
 #include "seal.h"
 #include "wrap.h"
 #include "out.h"
+#include "split.h"
+#include "land.h"
 #include "mac1.h"
 
 /* bcc takes as programs only what stands in this file. */
@@ -103,4 +107,14 @@ int synapse_wrap(struct xdp_md *ctx)
 int synapse_out(struct __sk_buff *skb)
 {
 	return send_out(skb);
+}
+
+int synapse_split(struct __sk_buff *skb)
+{
+	return split(skb);
+}
+
+int synapse_land(struct __sk_buff *skb)
+{
+	return land(skb);
 }

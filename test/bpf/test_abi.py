@@ -18,11 +18,14 @@ from omni_core.io.synapse import abi, loader
 from omni_core.wire import control
 
 BPF = Path(__file__).parents[2] / "bpf"
+LANE = BPF.parent / "native/lane.h"
 HEADER = re.sub(r"/\*.*?\*/", "", (BPF / "abi.h").read_text(), flags=re.DOTALL)
 
 STRUCTS: dict[str, type[ctypes.Structure]] = {
     "config": abi.Config,
     "session": abi.Session,
+    "stream": abi.Stream,
+    "lane_state": abi.LaneState,
     "note": abi.Note,
     "peer": abi.Peer,
     "fdb_key": abi.FdbKey,
@@ -80,17 +83,17 @@ def enumerators(enum: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """``ask(expressions, other headers)``: their values, as the compiler sees them."""
+    """``ask(expressions, other definitions, header)``: their values, as the compiler sees them."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler (make setup installs one)")
     place = tmp_path_factory.mktemp("abi")
 
-    def values(expressions: list[str], defines: str = "") -> list[int]:
+    def values(expressions: list[str], defines: str = "", header: Path = BPF / "abi.h") -> list[int]:
         prints = "".join(f'printf("%llu\\n", (unsigned long long)({each}));' for each in expressions)
-        text = '#include <stddef.h>\n#include <stdio.h>\n#include <linux/bpf.h>\n#include "abi.h"\n'
+        text = f'#include <stddef.h>\n#include <stdio.h>\n#include <linux/bpf.h>\n#include "{header}"\n'
         (place / "probe.c").write_text(f"{text}{defines}\nint main(void) {{ {prints} return 0; }}\n")
-        subprocess.run([compiler, "-Wall", "-Werror", f"-I{BPF}", "-o", place / "probe", place / "probe.c"], check=True)
+        subprocess.run([compiler, "-Wall", "-Werror", "-o", place / "probe", place / "probe.c"], check=True)
         shown = subprocess.run([place / "probe"], check=True, capture_output=True, text=True).stdout
         return [int(line) for line in shown.split()]
 
@@ -106,14 +109,28 @@ def test_sizes_and_offsets(name: str, ask: Ask) -> None:
     names = fields(bodies("struct")[name])
     twin = STRUCTS[name]
     assert [field[0] for field in twin._fields_] == names
-    expressions = [f"sizeof(struct {name})"]
-    for field in names:
-        expressions += [f"offsetof(struct {name}, {field})", f"sizeof(((struct {name} *)0)->{field})"]
-    descriptors = [getattr(twin, field) for field in names]
-    assert ask(expressions) == [
-        ctypes.sizeof(twin),
-        *(number for each in descriptors for number in (each.offset, each.size)),
-    ]
+    assert ask(layout(name, twin)) == layout_of(twin)
+
+
+def layout(struct: str, twin: type[ctypes.Structure]) -> list[str]:
+    """What to ask: the size, then offset and size of each field."""
+    names = [field[0] for field in twin._fields_]
+    sizes = [(f"offsetof(struct {struct}, {name})", f"sizeof(((struct {struct} *)0)->{name})") for name in names]
+    return [f"sizeof(struct {struct})", *(each for pair in sizes for each in pair)]
+
+
+def layout_of(twin: type[ctypes.Structure]) -> list[int]:
+    """The answer."""
+    descriptors = [getattr(twin, field[0]) for field in twin._fields_]
+    return [ctypes.sizeof(twin), *(number for each in descriptors for number in (each.offset, each.size))]
+
+
+@pytest.mark.parametrize(("struct", "twin"), [("lane_stream", abi.Stream), ("lane_state", abi.LaneState)])
+def test_the_native_engine_means_the_same(struct: str, twin: type[ctypes.Structure], ask: Ask) -> None:
+    """native/lane.h has the structs of the maps that both use, under names of its own."""
+    assert ask(layout(struct, twin), header=LANE) == layout_of(twin)
+    numbers = {"LANE_STREAMS": abi.STREAMS, "LANE_RING": abi.RING, "LANE_LEASE": abi.LANE_LEASE}
+    assert dict(zip(numbers, ask(list(numbers), header=LANE), strict=True)) == numbers
 
 
 def test_sizes_of_what_is_only_bytes(ask: Ask) -> None:
@@ -174,6 +191,8 @@ def test_the_loaded_maps_have_these_sizes(synapse: loader.Loaded) -> None:
     expected = {
         "config": (4, abi.Config, 1),
         "sessions": (4, abi.Session, abi.SESSIONS),
+        "streams": (4, abi.Stream, abi.SESSIONS * abi.STREAMS),
+        "lane": (4, abi.LaneState, 1),
         "notes": (4, abi.Note, abi.SESSIONS),
         "peers": (4, abi.Peer, abi.PEERS),
         "fdb": (ctypes.sizeof(abi.FdbKey), abi.FdbValue, abi.FDB),

@@ -16,7 +16,7 @@ from omni_core.io.synapse import abi, slots, syscalls
 pytestmark = pytest.mark.netns
 
 ROOT = Path(__file__).parents[2]
-SECRET_MAPS = ("session_keys", "sessions", "notes")
+SECRET_MAPS = ("session_keys", "sessions", "notes")  # and streams, which packets fill
 
 
 def used_slots(rig: Rig, name: str) -> int:
@@ -97,9 +97,21 @@ def test_no_slot_is_left(rig: Rig, seed: int) -> None:
         held.close()
 
 
-def test_no_code_reads_keys() -> None:
-    """``session_keys`` is named in one file besides the programs, and only written there."""
-    naming = [path for path in (ROOT / "omni_core/io").rglob("*.py") if "session_keys" in path.read_text()]
+def test_keys_are_read_for_a_new_engine_only() -> None:
+    """``session_keys`` is named in one file besides the programs, and read in one place, by one caller."""
+    paths = list((ROOT / "omni_core/io").rglob("*.py"))
+    naming = [path for path in paths if "session_keys" in path.read_text()]
     assert [path.name for path in naming] == ["slots.py"]
     lines = [line.strip() for line in naming[0].read_text().splitlines() if "_keys." in line]
-    assert lines == ["self._keys.update_secret(at, keys)"]
+    assert lines == [
+        "self._keys.update_secret(at, keys)",
+        "both = self._keys.lookup_secret(_SLOT.pack(self.slot(receive_id)))",
+    ]
+    assert [path.name for path in paths if ".read_keys(" in path.read_text()] == ["bulk.py"]
+
+
+def test_what_was_read_is_the_readers_only(rig: Rig, seed: int) -> None:
+    keys, _ = key_pair(random.Random(seed))
+    rig.plane.add_session(keys, time.monotonic())
+    assert rig.plane._slots.read_keys(keys.receive_id) == (keys.send_key, keys.receive_key)
+    assert not any(rig.maps["session_keys"]._value.raw)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from support.rows_bulk import LAND_ROWS, SPLIT_ROWS, STREAM_ROWS
 from support.rows_receive import RECEIVE_ROWS
 from support.rows_transmit import OUT_ROWS, TRANSMIT_ROWS
 
 from omni_core.drops import DropReason
 from omni_core.io.synapse.abi import Way
 
+ROWS = [*RECEIVE_ROWS, *TRANSMIT_ROWS, *OUT_ROWS, *STREAM_ROWS, *SPLIT_ROWS, *LAND_ROWS]
 BPF = Path(__file__).parents[2] / "bpf"
 
 ELSEWHERE = {
@@ -35,5 +37,5 @@ def named_in(paths: list[Path]) -> set[int]:
 def test_every_way_out_has_a_row() -> None:
     used = named_in([path for path in (*BPF.glob("*.h"), *BPF.glob("*.c")) if path.name != "abi.h"])
     assert used == named_in([BPF / "abi.h"]) - set(NOT_COUNTED_BY_PROGRAMS)
-    covered = {way for row in (*RECEIVE_ROWS, *TRANSMIT_ROWS, *OUT_ROWS) for way in row.ways}
+    covered = {way for row in ROWS for way in row.ways}
     assert covered | set(ELSEWHERE) == used

@@ -94,7 +94,7 @@ def prefix(kind: abi.SlowKind, peer: PeerId = 0, receive_id: int = 0, endpoint: 
 class Row:
     """``make`` gives the packet; ``prepare`` comes before. ``after``: None where the packet was dropped, and what is
     left of it is of no interest. ``ways``: counters that moved, each by one unless a Counter says otherwise.
-    ``quiet``: no map may have changed. ``events``: made of the world, compared in order."""
+    ``quiet``: no map may have changed. ``events``: made of the world, compared in order. ``gso``: see Rig.run."""
 
     what: str
     make: Callable[[World], bytes]
@@ -106,6 +106,7 @@ class Row:
     quiet: bool = True
     program: str = "rx"
     from_tap: bool = False
+    gso: int = 0
     check: Callable[[World], None] = field(default=lambda world: None)
 
     def run(self, world: World) -> None:
@@ -115,7 +116,7 @@ class Row:
         rig.plane.take_events()
         sent = self.make(world)
         ways, maps = rig.ways(), rig.snapshot()
-        verdict: Verdict = rig.run_from_tap(sent) if self.from_tap else rig.run(self.program, sent)
+        verdict: Verdict = rig.run_from_tap(sent) if self.from_tap else rig.run(self.program, sent, self.gso)
         assert rig.ways() - ways == Counter(self.ways)
         assert verdict.code == self.code
         if self.after is not None:

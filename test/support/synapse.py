@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,20 +17,22 @@ from omni_core.io.synapse.loader import Loaded
 from omni_core.io.synapse.plane import KernelDataPlane, RouteInfo
 from omni_core.io.synapse.ringbuf import RingBuffer
 from omni_core.io.synapse.syscalls import BpfMap
-from omni_core.types import Endpoint, Mac
+from omni_core.types import Endpoint, Mac, PeerId
 
 MAX_FRAME = 1522  # that the tests' programs are compiled for; the longest packet of a test run has some 3,500 bytes
 
 XDP_DROP, XDP_PASS, XDP_REDIRECT = 1, 2, 4  # linux/bpf.h
-TC_ACT_SHOT, TC_ACT_REDIRECT = 2, 7  # linux/pkt_cls.h
+TC_ACT_OK, TC_ACT_SHOT, TC_ACT_REDIRECT = 0, 2, 7  # linux/pkt_cls.h
 
 PORT = 51820
 HERE_4, HERE_6 = "192.0.2.1", "2001:db8::1"
 UNDERLAY = 3  # ifindex of the underlay; 1 is loopback, on which every test run "arrives"
-SYN, TAP, LOOPBACK = 71, 72, 1
+SYN, TAP, BULK, OVERLAY, LOOPBACK = 71, 72, 73, 74, 1
 MAC1_KEY = bytes(range(32))
 
 _U32 = struct.Struct("=I")
+_U64 = struct.Struct("=Q")
+_SK_BUFF, _GSO_SIZE = 256, 176  # no struct __sk_buff is longer; offset in it (linux/bpf.h)
 _OF_CONNECT = {"programs", "cpu_programs", "cpus"}  # filled by every plane; taking something out makes the kernel wait
 
 
@@ -62,6 +65,8 @@ class Rig:
             mac1_key=MAC1_KEY,
             syn_ifindex=SYN,
             tap_ifindex=TAP,
+            bulk_ifindex=BULK,
+            port_ifindex=OVERLAY,
             route=route or default_route,
             ageing=ageing,
             max_per_peer=max_per_peer,
@@ -74,9 +79,11 @@ class Rig:
 
     # --- running ---
 
-    def run(self, program: str, data: bytes) -> Verdict:
-        """As if it came in on an interface that is not the TAP."""
-        result = self.programs[f"synapse_{program}"].test_run(data)
+    def run(self, program: str, data: bytes, gso: int = 0) -> Verdict:
+        """As if it came in on an interface that is not the TAP. ``gso``, for a TC program: it is a super-frame with
+        segments of so many bytes."""
+        ctx = (bytes(_GSO_SIZE) + _U32.pack(gso)).ljust(_SK_BUFF, b"\0") if gso else None
+        result = self.programs[f"synapse_{program}"].test_run(data, ctx)
         return Verdict(result.retval, result.data)
 
     def run_from_tap(self, data: bytes) -> Verdict:
@@ -103,6 +110,21 @@ class Rig:
         slot = self.maps["session_slots"].lookup(receive_id.to_bytes(8, "little"))
         assert slot is not None
         return Edited(self.maps["sessions"], slot, abi.Session)
+
+    def peer(self, peer: PeerId) -> Edited[abi.Peer]:
+        return Edited(self.maps["peers"], _U32.pack(peer), abi.Peer)
+
+    def stream(self, receive_id: int, stream: int) -> Edited[abi.Stream]:
+        slot = self.maps["session_slots"].lookup(receive_id.to_bytes(8, "little"))
+        assert slot is not None
+        index = _U32.unpack(slot)[0] * abi.STREAMS + stream
+        return Edited(self.maps["streams"], _U32.pack(index), abi.Stream)
+
+    def live(self, ago: float = 0.0) -> None:
+        """As if there were a native engine, which said so ``ago`` seconds before."""
+        self.maps["lane"].update(bytes(4), _U64.pack(time.monotonic_ns() - int(ago * 1e9)))
+        with self.config() as config:
+            config.bulk_ifindex = BULK
 
     def mark(self) -> bytes:
         return bytes(self.plane._config.mark)[:6]

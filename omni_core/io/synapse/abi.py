@@ -15,7 +15,7 @@ from typing import Final
 from omni_core.dataplane.port import NOTE_MAX
 from omni_core.types import Endpoint
 
-ABI_VERSION: Final = 1
+ABI_VERSION: Final = 2
 SESSIONS: Final = 2048
 PEERS: Final = 4096
 FDB: Final = 131072
@@ -24,6 +24,8 @@ CPUS: Final = 256
 FLOWS: Final = 4096
 COUNTERS: Final = 256
 STREAMS: Final = 2
+BULK_STREAM: Final = 1
+LANE_LEASE: Final = 300_000_000  # ns
 KEY_SIZE: Final = 32
 NOTE_SIZE: Final = NOTE_MAX
 RING: Final = 128
@@ -55,7 +57,8 @@ class Config(ctypes.Structure):
         ("flood_count", _u32),
         ("zero", _u32),
         ("cpus", _u32),
-        ("reserved", _u32),
+        ("bulk_ifindex", _u32),
+        ("port_ifindex", _u32),
     )
 
 
@@ -79,9 +82,27 @@ class Session(ctypes.Structure):
         ("last_unicast", _u64),
         ("confirmed", _u32),
         ("reserved", _u32),
-        ("next", _u64 * STREAMS),
-        ("ring", _u64 * (STREAMS * RING)),
     )
+
+
+class Stream(ctypes.Structure):
+    """Also that of native/lane.h. Index slot * STREAMS + stream. Times as in Session."""
+
+    _fields_ = (
+        ("next", _u64),
+        ("ring", _u64 * RING),
+        ("tx_sequence", _u64),
+        ("tx_bytes", _u64),
+        ("last_tx", _u64),
+        ("rx_frames", _u64),
+        ("rx_bytes", _u64),
+        ("last_rx", _u64),
+        ("last_unicast", _u64),
+    )
+
+
+class LaneState(ctypes.Structure):
+    _fields_ = (("alive", _u64),)
 
 
 class Note(ctypes.Structure):
@@ -97,7 +118,8 @@ class Peer(ctypes.Structure):
         ("remote_port", _u16),  # be
         ("mtu", _u16),
         ("ip_header", _u8),
-        ("reserved", _u8 * 3),
+        ("bulk", _u8),
+        ("reserved", _u8 * 2),
         ("moved", _Bytes16),
         ("moved_port", _u16),  # be
         ("reserved2", _u16 * 3),
@@ -184,6 +206,8 @@ class Way(IntEnum):
     RX_FOREIGN = 132
     RX_STEERED = 133
     RX_MERGED = 134
+    RX_BULK = 135
+    RX_BULK_DELIVERED = 136
     TX_SEALED = 140
     TX_SEND = 141
     TX_GROUP = 142
@@ -193,6 +217,7 @@ class Way(IntEnum):
     TX_FLOODED = 146
     OUT_SENT = 150
     OUT_CLONED = 151
+    TX_BULK = 152
 
 
 PREFIX_SIZE: Final = ctypes.sizeof(SlowPrefix)

@@ -1,8 +1,8 @@
 """The kernel engine behind the data-plane port: policy goes into maps, bpf/ moves the frames.
 
 What the python engine does with a frame (``dataplane/userspace.py``) the programs do here, with the same drop reasons.
-What they cannot decide reaches this process over omni0-tap and the ring buffer; see bpf/abi.h. All times are
-CLOCK_MONOTONIC, which is what ``now`` and the programs' clock have in common.
+What they cannot decide reaches this process over omni0-tap and the ring buffer; see bpf/abi.h. Elephants go to a
+native engine where there is one (bulk.py). All times are CLOCK_MONOTONIC, as ``now`` and the programs' clock are.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from omni_core.drops import DropCounters, DropReason
 from omni_core.errors import LocalMisuse
 from omni_core.io.netlink import RouteInfo
 from omni_core.io.synapse import abi, packets
+from omni_core.io.synapse.bulk import BulkLane, Process, Route
 from omni_core.io.synapse.loader import Loaded
 from omni_core.io.synapse.programs import connect
 from omni_core.io.synapse.ringbuf import RingBuffer
@@ -55,6 +56,7 @@ class _Peer:
     id: PeerId
     endpoint: Endpoint | None = None
     sending: int | None = None  # receive id of the session that seals
+    bulk: bool = False  # opens stream 1
 
 
 class KernelDataPlane(DataPlane):
@@ -69,6 +71,8 @@ class KernelDataPlane(DataPlane):
         mac1_key: bytes,
         syn_ifindex: int,
         tap_ifindex: int,
+        bulk_ifindex: int,
+        port_ifindex: int,
         route: Callable[[Endpoint], RouteInfo | None],
         ageing: float,
         max_per_peer: int,
@@ -101,12 +105,15 @@ class KernelDataPlane(DataPlane):
             self._config.flood_count = abi.FLOOD_SLOW
             self._config.forwarding = 1
         self._config.syn_ifindex, self._config.tap_ifindex = syn_ifindex, tap_ifindex
+        self._config.port_ifindex = port_ifindex
+        self._bulk_ifindex = bulk_ifindex
         self._config.port = socket.htons(port)
         self._config.cpus = connect(loaded)
         self._config.mac1_key[:] = mac1_key
         self._config.fdb_max_per_peer, self._config.fdb_max_local = max_per_peer, max_local
         self._slots = SessionSlots(loaded.maps)
         self._fdb = KernelFdb(loaded.maps["fdb"], loaded.maps["fdb_counts"], ageing, max_per_peer, max_local)
+        self.bulk = BulkLane(self._slots, self._fdb, self._switch_bulk)
         if local_mac is not None:
             self._fdb.set_static(local_mac, None, None)
         if adopt:
@@ -132,7 +139,10 @@ class KernelDataPlane(DataPlane):
         self._peer(keys.peer)
         both = keys.send_key + keys.receive_key
         expires = int((now + REJECT_AFTER_TIME) * _NS)
-        self._slots.add(keys.peer, keys.send_id, keys.receive_id, both, expires)
+        self._slots.add(
+            *(keys.peer, keys.send_id, keys.receive_id, both, expires),
+            before=lambda slot: self.bulk.add(slot, keys, expires),
+        )
 
     def use_session(self, receive_id: int) -> None:
         self._slots.slot(receive_id)
@@ -148,20 +158,21 @@ class KernelDataPlane(DataPlane):
             if peer.sending == receive_id:
                 peer.sending = None
                 self._write_peer(peer)
+        self.bulk.remove(receive_id)
         self._slots.remove(receive_id)
 
     def session_stats(self, receive_id: int) -> SessionStats:
-        session = self._slots.read(receive_id)
+        session, bulk = self._slots.read(receive_id), self._slots.read_bulk(receive_id)
         return SessionStats(
-            tx_frames=session.tx_sequence,
-            tx_bytes=session.tx_bytes,
-            rx_frames=session.rx_frames,
-            rx_bytes=session.rx_bytes,
-            last_tx=session.last_tx / _NS,
-            last_rx=session.last_rx / _NS,
-            last_tx_data=session.last_tx_data / _NS,
-            last_rx_data=session.last_rx_data / _NS,
-            last_unicast=session.last_unicast / _NS,
+            tx_frames=session.tx_sequence + bulk.tx_sequence,
+            tx_bytes=session.tx_bytes + bulk.tx_bytes,
+            rx_frames=session.rx_frames + bulk.rx_frames,
+            rx_bytes=session.rx_bytes + bulk.rx_bytes,
+            last_tx=max(session.last_tx, bulk.last_tx) / _NS,
+            last_rx=max(session.last_rx, bulk.last_rx) / _NS,
+            last_tx_data=max(session.last_tx_data, bulk.last_tx) / _NS,  # stream 1 carries no in-session control
+            last_rx_data=max(session.last_rx_data, bulk.last_rx) / _NS,
+            last_unicast=max(session.last_unicast, bulk.last_unicast) / _NS,
         )
 
     def remember(self, receive_id: int, note: bytes) -> None:
@@ -186,7 +197,7 @@ class KernelDataPlane(DataPlane):
                     send_id=session.send_id,
                     receive_id=receive_id,
                     sending=peer.sending == receive_id,
-                    confirmed=bool(session.confirmed),
+                    confirmed=bool(session.confirmed or self._slots.read_bulk(receive_id).rx_frames),
                     expires=session.expires / _NS,
                     path=peer.endpoint,
                     note=note,
@@ -202,12 +213,19 @@ class KernelDataPlane(DataPlane):
         known.endpoint = endpoint
         self._write_peer(known, forget_move=True)
 
+    def set_streams(self, peer: PeerId, bulk: bool) -> None:
+        known = self._peer(peer)
+        if known.bulk != bulk:
+            known.bulk = bulk
+            self._write_peer(known)
+
     def remove_peer(self, peer: PeerId) -> None:
         if peer not in self._peers:
             return
         self._flush_tap()
         del self._peers[peer]
         self._maps["peers"].delete(_U32.pack(peer))
+        self.bulk.remove_peer(peer)
         for receive_id in self._slots.ids():
             if self._slots.read(receive_id).peer == peer:
                 self._slots.remove(receive_id)
@@ -288,6 +306,8 @@ class KernelDataPlane(DataPlane):
         """Data that XDP has not seen: fragments, interfaces without XDP, loopback. Back to the programs with it."""
         for payload, source in datagrams:
             endpoint = Endpoint(*source)
+            if self.bulk.open(payload, endpoint):
+                continue
             local = self._local.get(endpoint.is_ipv6, "::" if endpoint.is_ipv6 else "0.0.0.0")
             self._tap_packets.append(packets.open_request(payload, endpoint, local, self._port))
 
@@ -341,6 +361,12 @@ class KernelDataPlane(DataPlane):
                 source = abi.unpack_endpoint(bytes(event.address), event.port)
                 self._events.append(EndpointMoved(event.receive_id, source))
 
+    def read_bulk(self, now: float) -> list[Datagram]:
+        """News of the native engine. Returns packets of its sockets, for ``GanglionEngine.receive_datagrams``."""
+        events, strays = self.bulk.read(now)
+        self._events += events
+        return strays
+
     def take_datagrams(self) -> list[Datagram]:
         taken, self._datagrams = self._datagrams, []
         return taken
@@ -358,13 +384,11 @@ class KernelDataPlane(DataPlane):
         self._fdb.age(now)
 
     def ways(self) -> dict[int, int]:
-        """Every counter of the programs that is not zero, by number: DropReason, or abi.Way."""
-        counted = {}
+        """Every counter of the programs and the native engine that is not zero, by number: DropReason, or a Way."""
+        counted = self.bulk.counters()
         for key, value in self._maps["counters"].items():
-            total = sum(struct.unpack(f"={len(value) // 8}Q", value))
-            if total:
-                counted[_U32.unpack(key)[0]] = total
-        return counted
+            counted[_U32.unpack(key)[0]] += sum(struct.unpack(f"={len(value) // 8}Q", value))
+        return {number: count for number, count in sorted(counted.items()) if count}
 
     def drops(self) -> Mapping[DropReason, int]:
         total = Counter(self._drops.as_dict())
@@ -377,6 +401,7 @@ class KernelDataPlane(DataPlane):
         """Let go of the maps and leave everything running, for the next process. Idempotent."""
         if not self._closed:
             self._closed = True
+            self.bulk.detach()
             self._slots.close()
             self._ring.close()
 
@@ -384,9 +409,25 @@ class KernelDataPlane(DataPlane):
         if not self._closed:
             self._config.forwarding = 0
             self._write_config()
+            self.bulk.end()
             for receive_id in self._slots.ids():
                 self._slots.remove(receive_id)
         self.detach()
+
+    # --- the bulk lane ---
+
+    def use_engine(self, process: Process) -> bool:
+        """Elephants go to this native engine from now on, see ``BulkLane.take``. False: it was lost meanwhile."""
+        self.bulk.take(process, self._peers)
+        for peer in self._peers.values():
+            self._write_peer(peer)
+        return self.bulk.go()
+
+    def _switch_bulk(self, on: bool) -> None:
+        wanted = self._bulk_ifindex if on else 0
+        if self._config.bulk_ifindex != wanted:
+            self._config.bulk_ifindex = wanted
+            self._write_config()
 
     # --- inside ---
 
@@ -420,14 +461,18 @@ class KernelDataPlane(DataPlane):
         if peer.sending is not None:
             value.slot = self._slots.slot(peer.sending)
         endpoint = peer.endpoint
+        mtu = 0
         if endpoint is not None:
             value.remote[:] = abi.pack_address(endpoint.host)
             value.remote_port = socket.htons(endpoint.port)
             value.ip_header = 40 if endpoint.is_ipv6 else 20
             route = self._route(endpoint)
             if route is not None:
-                value.ifindex, value.mtu = route.ifindex, min(route.mtu, 0xFFFF)
+                mtu = min(route.mtu, 0xFFFF)
+                value.ifindex, value.mtu = route.ifindex, mtu
                 value.local[:] = abi.pack_address(route.source)
+        carried = self.bulk.follow(peer.id, Route(endpoint, mtu, peer.sending), forget_move)
+        value.bulk = carried and peer.bulk
         self._maps["peers"].update(key, bytes(value))
 
     def _read_peers(self) -> None:
@@ -438,6 +483,7 @@ class KernelDataPlane(DataPlane):
             if value.remote_port:
                 peer.endpoint = abi.unpack_endpoint(bytes(value.remote), value.remote_port)
             peer.sending = by_slot.get(value.slot)
+            peer.bulk = bool(value.bulk)
             self._peers[peer.id] = peer
         count = self._config.flood_count
         if count != abi.FLOOD_SLOW:

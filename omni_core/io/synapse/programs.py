@@ -21,6 +21,8 @@ KINDS: Final = {
     **{f"synapse_{program.name.lower()}": "xdp" for program in abi.Program},
     "synapse_tx": "xdp",
     "synapse_out": "sched_cls",
+    "synapse_split": "sched_cls",
+    "synapse_land": "sched_cls",
     RX_ON_CPU: "xdp_cpumap",
     **dict.fromkeys(ON_CPU.values(), "xdp_cpumap"),
 }

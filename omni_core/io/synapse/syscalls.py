@@ -135,6 +135,18 @@ class BpfMap(_Descriptor):
             value[:] = bytes(len(value))
             ctypes.memset(self._value, 0, len(self._value))
 
+    def lookup_secret(self, key: bytes) -> bytearray | None:
+        """``lookup`` of key material: for the caller to wipe; the copy in this object is wiped already."""
+        self._set_key(key, 0)
+        try:
+            if bpf_call.quick(Command.MAP_LOOKUP_ELEM, self._attributes, _ELEMENT.size) < 0:
+                if ctypes.get_errno() == errno.ENOENT:
+                    return None
+                raise bpf_call.error(Command.MAP_LOOKUP_ELEM)
+            return bytearray(memoryview(self._value)[: self._value_bytes])
+        finally:
+            ctypes.memset(self._value, 0, len(self._value))
+
     def delete(self, key: bytes) -> bool:
         """Whether there was such an entry."""
         self._set_key(key, 0)

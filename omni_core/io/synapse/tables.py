@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from omni_core.constants import CONTROL_MAC
 from omni_core.dataplane.port import FdbEntry
 from omni_core.errors import LocalMisuse
 from omni_core.io.synapse import abi
-from omni_core.io.synapse.syscalls import BpfMap
+from omni_core.io.synapse.syscalls import EXIST, NOEXIST, BpfMap
 from omni_core.types import Mac, PeerId, format_mac, is_group
 
 _KEY = struct.Struct("=6sH")
@@ -68,6 +69,29 @@ class KernelFdb:
                 return False, None
             owner = _VALUE.unpack(value)[0]
         return True, None if owner == abi.OWNER_LOCAL else owner
+
+    def learn(self, mac: Mac, vlan: int, peer: PeerId, now: float) -> None:
+        """A frame with this source came from ``peer``, as the native engine saw. The rules of bpf/fdb.h."""
+        bound = self._max_per_peer
+        counted = self._counts.lookup(_OWNER.pack(peer))
+        if counted is None or is_group(mac) or self._pinned(mac) or vlan in self._static.get(mac, ()):
+            return
+        key, entry = _KEY.pack(mac, vlan), _VALUE.pack(peer, 0, int(now * 1e9))
+        old = self._entries.lookup(key)
+        if old is not None and _VALUE.unpack(old)[0] == peer:
+            self._entries.update(key, entry)
+            return
+        if old is None and _COUNT.unpack(counted)[0] >= bound:
+            self.evict(peer)
+        try:
+            self._entries.update(key, entry, NOEXIST if old is None else EXIST)
+        except OSError as error:  # a program was faster, or the table is full
+            if error.errno not in (errno.EEXIST, errno.ENOENT, errno.E2BIG, errno.ENOMEM):
+                raise
+            return
+        self._add_to_count(peer, 1)
+        if old is not None:
+            self._add_to_count(_VALUE.unpack(old)[0], -1)
 
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None) -> None:
         """Raises LocalMisuse for a group address."""
@@ -126,6 +150,13 @@ class KernelFdb:
         key = _OWNER.pack(owner)
         if self._counts.lookup(key) is not None:
             self._counts.update(key, _COUNT.pack(min(len(learned), keep)))
+
+    def _add_to_count(self, owner: int, difference: int) -> None:
+        """A program that counts at the same moment may get lost; ``age`` counts anew."""
+        key = _OWNER.pack(owner)
+        counted = self._counts.lookup(key)
+        if counted is not None:
+            self._counts.update(key, _COUNT.pack(max(0, _COUNT.unpack(counted)[0] + difference)))
 
     def _pinned(self, mac: Mac) -> bool:
         return abi.VLAN_ANY in self._static.get(mac, ())
