@@ -62,6 +62,7 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("ganglion", f"{status['name']} ({status['state']}), cluster {status['cluster']}, engine {status['engine']}"),
         ("", f"not in the kernel: {status['engine_reason']}" if status["engine_reason"] else ""),
+        ("", f"bulk lane {status['bulk_lane']}" if status.get("bulk_lane") else ""),
         ("underlay", "; ".join(map(_underlay, status["underlay"]))),
         ("overlay", ", ".join(filter(None, (status["vip4"], status["vip6"], status["mac"])))),
         ("mtu", str(status["interface_mtu"])),

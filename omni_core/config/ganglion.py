@@ -129,6 +129,12 @@ FIELDS: tuple[Field, ...] = (
         parse=parse_xdp_mode,
     ),
     Field(
+        "bulk_lane", "string", "auto",
+        "With the engine kernel: a native engine beside it for bulk transfers (auto: where it is installed), or off.",
+        "use auto, or off",
+        choices=("auto", "off"), required=True,
+    ),
+    Field(
         "bpf_dir", "string", "/sys/fs/bpf/omni",
         "Directory for what the engine kernel leaves in the kernel, in a BPF file system. One is mounted if need be.",
         "give a full path, such as /sys/fs/bpf/omni",
@@ -210,6 +216,7 @@ class GanglionConfig:
     bridge: str  # "": none
     engine: Literal["auto", "kernel", "python"]
     xdp_mode: tuple[XdpChoice, ...]
+    bulk_lane: Literal["auto", "off"]
     bpf_dir: str
     mesh_limit: int
     fdb_ageing: float  # s

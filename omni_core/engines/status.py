@@ -67,6 +67,7 @@ class GanglionStatus:
     peers: list[PeerStatus]
     drops: dict[str, int]  # drop reason in lower case -> count
     engine_reason: str = ""  # why not the engine in the kernel; "" when it is, or nobody asked for it
+    bulk_lane: str = ""  # with the engine kernel: "on", or "off: " and why
     underlay: list[UnderlayStatus] = field(default_factory=list)  # with the engine kernel
     ways: dict[str, int] = field(default_factory=dict)  # with the engine kernel: what its programs did, and how often
 

@@ -57,6 +57,10 @@ def create(journal: Journal, **changes) -> SynapseDevices:
         return overlay.create(OverlayPlan(**values), journal, netlink, devices.make_devices)
 
 
+def indices(made: SynapseDevices) -> tuple[int, ...]:
+    return made.port_index, made.syn_index, made.tap_index, made.bulk_index
+
+
 def undo(journal: Journal) -> None:
     with Netlink() as netlink:
         undo_journal(journal, netlink)
@@ -78,14 +82,17 @@ def offloads(name: str) -> dict[str, bool]:
 def test_made_and_gone(journal):
     before, files = machine(), open_files()
     made = create(journal)
-    port, syn, tap = link("omni0"), link("omni0-syn"), link("omni0-tap")
-    assert (port.index, syn.index, tap.index) == (made.port_index, made.syn_index, made.tap_index)
+    port, syn, tap, bulk = (link(name) for name in ("omni0", "omni0-syn", "omni0-tap", "omni0-blk"))
+    assert (port.index, syn.index, tap.index, bulk.index) == indices(made)
     assert (port.kind, port.mac, port.mtu, port.up, port.peer) == ("veth", MAC, 1418, True, syn.index)
     assert "10.77.0.1/24" in ip("address show dev omni0")
     for name in ("omni0-syn", "omni0-tap"):
         shown = ip(f"address show dev {name}")
         assert "inet" not in shown and "NOARP" in shown and link(name).up
         assert link(name).mtu >= 1418 + 14 + 8 + 48 + 100 and link(name).alias == link("omni0").alias
+    shown = ip("address show dev omni0-blk")
+    assert "inet" not in shown and "NOARP" in shown and bulk.alias == port.alias
+    assert not bulk.up, "until there is a program"
     kept = offloads("omni0")
     assert not kept["tx-checksumming"] and not kept["tx-tcp-segmentation"] and not kept["tx-vlan-offload"]
     assert kept["generic-receive-offload"] and kept["generic-segmentation-offload"]
@@ -93,7 +100,7 @@ def test_made_and_gone(journal):
     assert "noqueue" not in queue
     made.close()
     made.close()
-    assert {"omni0", "omni0-syn", "omni0-tap"} <= interfaces()  # until undone
+    assert {"omni0", "omni0-syn", "omni0-tap", "omni0-blk"} <= interfaces()  # until undone
     undo(journal)
     assert machine() == before and open_files() == files
 
@@ -113,14 +120,14 @@ def test_in_a_bridge(journal, bridge):
 
 def test_names_that_do_not_fit_or_are_taken(journal):
     before = machine()
-    with pytest.raises(ConfigError, match=r"also .*-syn and .*-tap") as caught:
+    with pytest.raises(ConfigError, match=r"also .*-syn, .*-tap and .*-blk") as caught:
         create(journal, name="twelve-chars")
     assert caught.value.field == "interface"
     undo(journal)
     made = create(journal, name="eleven-char")
     made.close()
     undo(journal)
-    for taken in ("omni0-syn", "omni0-tap"):
+    for taken in ("omni0-syn", "omni0-tap", "omni0-blk"):
         ip(f"link add {taken} type bridge")
         with pytest.raises(ConfigError, match=f"{taken} exists already"):
             create(journal)
@@ -134,8 +141,9 @@ def test_another_process_opens_what_is_there(journal):
     made = create(journal)
     made.close()
     with Netlink() as netlink:
+        ip("link set omni0-blk up")
         again = devices.adopt_devices("omni0", netlink)
-        assert again == SynapseDevices("omni0", 1418, again.tap, made.port_index, made.syn_index, made.tap_index)
+        assert again == SynapseDevices("omni0", 1418, again.tap, *indices(made))
         with pytest.raises(ConfigError, match="exists already"):
             devices.adopt_devices("omni0", netlink)  # somebody has it
         again.close()
@@ -149,6 +157,7 @@ def test_another_process_opens_what_is_there(journal):
         ip("link add omni0 type bridge")
         ip("link add omni0-syn type bridge")
         ip("link add omni0-tap type bridge")
+        ip("link set omni0-blk up")
         with pytest.raises(SystemRefused, match="another interface in its place"):
             devices.adopt_devices("omni0", netlink)
 

@@ -60,6 +60,7 @@ BAD: dict[tuple[str, str], list[object]] = {
     ("ganglion", "xdp_mode"): [
         ["fast"], ["eth0=fast"], ["=driver"], ["a b=auto"], ["eth0="], ["auto", "generic"], ["e=auto", "e=driver"],
     ],
+    ("ganglion", "bulk_lane"): ["", "on", "Auto"],
     ("ganglion", "bpf_dir"): ["", "sys/fs/bpf"],
     ("ganglion", "mesh_limit"): [-1, 4097],
     ("ganglion", "fdb_ageing"): [0.0, 0.9, -5.0, 1_000_001.0, float("nan"), float("inf")],

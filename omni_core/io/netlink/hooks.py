@@ -29,7 +29,7 @@ _XDP_FLAGS_MODE: Final[dict[XdpMode, int]] = {"generic": 2, "driver": 4, "offloa
 _XDP_FLAGS_REPLACE = 16
 
 _TCA_KIND, _TCA_OPTIONS = 1, 2
-_TC_H_ROOT, _TC_H_CLSACT, _TC_H_INGRESS = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFFFFF2
+_TC_H_ROOT, _TC_H_CLSACT, _TC_H_INGRESS, _TC_H_EGRESS = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
 _CLSACT_HANDLE = 0xFFFF0000
 _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 6, 7, 8
 _TCA_BPF_FLAG_ACT_DIRECT = 1
@@ -83,6 +83,13 @@ class Hooks:
 
         It goes with the interface.
         """
+        self._attach_tc(link, program_fd, name, _TC_H_INGRESS)
+
+    def attach_tc_egress(self, link: Link, program_fd: int, name: str) -> None:
+        """The same for what is sent, in front of the queues."""
+        self._attach_tc(link, program_fd, name, _TC_H_EGRESS)
+
+    def _attach_tc(self, link: Link, program_fd: int, name: str, parent: int) -> None:
         with translated(link.name, "add the clsact qdisc", ignore=(errno.EEXIST,)):
             clsact = text(_TCA_KIND, "clsact")
             self._tc(_RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, link, _CLSACT_HANDLE, _TC_H_CLSACT, 0, clsact)
@@ -99,7 +106,7 @@ class Hooks:
                 NLM_F_CREATE | NLM_F_REPLACE,
                 link,
                 _HANDLE,
-                _TC_H_INGRESS,
+                parent,
                 _PRIORITY << 16 | protocol,
                 text(_TCA_KIND, "bpf") + options,
             )

@@ -7,14 +7,15 @@ Made in this order, each step in the journal first, so that whatever fails or is
     maps          KernelDataPlane fills in what the programs must know
     programs      attached to the devices, then to the underlay (attachments.py)
     SynapseRuns   from here on a later process may adopt it
+    engine        the native engine of the bulk lane, when the pump runs (bulk_watch.py); it is no part of the agreement
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from omni_core.constants import ETHERNET_HEADER, FDB_MAX_LOCAL, MAX_FRAME
@@ -23,15 +24,21 @@ from omni_core.crypto.identity import key_text
 from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.ganglion_events import GanglionEvent
 from omni_core.engines.status import UnderlayStatus
-from omni_core.errors import SystemRefused
+from omni_core.errors import OmniError, SystemRefused
 from omni_core.io import overlay
-from omni_core.io.journal import AttachedPrograms, Journal, PinnedPrograms, SynapseRuns
+from omni_core.io.journal import AttachedPrograms, Journal, PinnedPrograms, StartedEngine, SynapseRuns
 from omni_core.io.local_port import PortRequest
+from omni_core.io.native.binary import native_binary
+from omni_core.io.native.process import NativeProcess, socket_path, stop_left, worker_count
+from omni_core.io.native.protocol import Mode
+from omni_core.io.native.protocol import Way as NativeWay
+from omni_core.io.native.queues import TapQueues
 from omni_core.io.netlink import Netlink, RouteLookup
 from omni_core.io.pump import GanglionPump, taken_away
 from omni_core.io.synapse import abi, bpffs, devices, loader, sources
 from omni_core.io.synapse.attachments import Attachments
-from omni_core.io.synapse.devices import SYN, SynapseDevices
+from omni_core.io.synapse.bulk_watch import BulkWatch
+from omni_core.io.synapse.devices import BULK, SYN, SynapseDevices
 from omni_core.io.synapse.loader import Loaded
 from omni_core.io.synapse.napi_threads import NapiThreads
 from omni_core.io.synapse.pins import pin_directory
@@ -68,8 +75,11 @@ class KernelPort:
         """``make`` and ``adopt`` are what to call."""
         config = request.config
         self.mtu = made.mtu
+        self._request = request
         self._loaded = loaded
         self._devices = made
+        self._watch: BulkWatch | None = None
+        self._no_bulk = _why_no_bulk(config.bulk_lane)
         on_underlay = (loaded.programs[name] for name in self.ON_UNDERLAY)
         self._attachments = Attachments(next(on_underlay), config.xdp_modes, next(on_underlay))
         request.udp.receive_unmerged()  # in generic mode XDP comes behind GRO
@@ -82,6 +92,8 @@ class KernelPort:
                 mac1_key=mac1_key(request.identity.exchange_public),
                 syn_ifindex=made.syn_index,
                 tap_ifindex=made.tap_index,
+                bulk_ifindex=made.bulk_index,
+                port_ifindex=made.port_index,
                 route=self._routes.route_to,
                 ageing=config.fdb_ageing,
                 max_per_peer=config.fdb_max_per_peer,
@@ -138,7 +150,25 @@ class KernelPort:
             devices.check_programs(made, loaded, netlink)
             port = cls(request, loaded, made, adopt=True)
             undo.pop_all()
+        port._adopt_engine()
         return port
+
+    def _adopt_engine(self) -> None:
+        """It has gone on as the programs have. Where there is none, or another one is wanted, the pump starts it."""
+        request, path = self._request, self._native_socket
+        if not self._no_bulk:
+            try:
+                process = NativeProcess.adopt(path, Mode.BULK)
+                request.udp.steer(process.client.hello.workers, bulk=True)
+            except OmniError as error:
+                logger.info("no native engine is taken over: %s", error)
+            else:
+                self.plane.use_engine(process)
+                return
+        self.plane.bulk.end()
+        if Path(path).exists():  # the UDP port may have been opened beside it
+            stop_left(path, 0, 0)
+            request.udp.reopen()
 
     def make_pump(
         self,
@@ -147,9 +177,40 @@ class KernelPort:
         on_event: Callable[[GanglionEvent], None],
         on_fault: Callable[[SystemRefused], None],
     ) -> GanglionPump:
-        return KernelPump(
-            engine, self.plane, udp, self._devices.tap, NapiThreads(self._devices.name + SYN), on_event, on_fault
-        )
+        threads = NapiThreads(self._devices.name + SYN)
+        pump = KernelPump(engine, self.plane, udp, self._devices.tap, threads, on_event, on_fault)
+        if not self._no_bulk:
+            workers = worker_count()
+            spawn = lambda sockets, merge: self._spawn(workers, sockets, merge)  # noqa: E731
+            self._watch = BulkWatch(self.plane, udp, workers, spawn, self._merges, pump.read_engine)
+            pump.bulk = self._watch
+        return pump
+
+    def _spawn(self, workers: int, sockets: Sequence[int], merge: bool) -> NativeProcess:
+        """Blocks. Raises ConfigError or SystemRefused."""
+        name, journal = self._devices.name, self._request.journal
+        started = StartedEngine(self._native_socket, 0, 0)
+        journal.replace([*(step for step in journal.steps if not isinstance(step, StartedEngine)), started])
+        with contextlib.closing(TapQueues.join(name + BULK, workers)) as queues:
+            process = NativeProcess.start(
+                started.socket,
+                name=name,
+                mode=Mode.BULK,
+                taps=queues.fds,
+                sockets=sockets,
+                maps={option: self._loaded.maps[option].fd for option in ("fdb", "streams", "lane")},
+                merge=merge,
+            )
+        known = replace(started, pid=process.pid, started=process.started)
+        journal.replace([known if step == started else step for step in journal.steps])
+        return process
+
+    @property
+    def _native_socket(self) -> str:
+        return socket_path(self._request.config.run_dir, self._devices.name)
+
+    def _merges(self) -> bool:
+        return all(attachment.mode != "generic" for attachment in self._attachments.status())
 
     def look_around(self, underlay: Underlay, netlink: Netlink) -> SystemRefused | None:
         self._attachments.update(underlay.links, netlink)
@@ -159,6 +220,8 @@ class KernelPort:
     def follow(self, underlay: Underlay) -> None:
         self.plane.set_local_addresses(underlay.hosts)
         self.plane.refresh_routes()
+        if self._watch is not None:
+            self._watch.look_again()
 
     def underlay_status(self) -> list[UnderlayStatus]:
         return [
@@ -168,7 +231,11 @@ class KernelPort:
 
     def ways(self) -> dict[str, int]:
         counted = self.plane.ways().items()
-        return {abi.Way(number).name.lower(): count for number, count in counted if number >= abi.FIRST_WAY}
+        return {_way(number): count for number, count in counted if number >= abi.FIRST_WAY}
+
+    def bulk_status(self) -> str:
+        reason = self._no_bulk or (self._watch.reason if self._watch is not None else "not started")
+        return f"off: {reason}" if reason else "on"
 
     def close(self, keep: bool) -> None:
         if keep:
@@ -180,6 +247,7 @@ class KernelPort:
     def let_go(self) -> tuple[Loaded, SynapseDevices]:
         """The plane ends, and with it every session; what it was made of stays, for another port. Blocks."""
         self.plane.close()
+        self._request.udp.unshare()
         self._routes.close()
         return self._loaded, self._devices
 
@@ -201,6 +269,24 @@ def agreement(request: PortRequest, build: bytes, mtu: int) -> SynapseRuns:
         mtu=mtu,
         xdp_mode=[f"{interface}={mode}" for interface, mode in sorted(request.config.xdp_modes.items())],
     )
+
+
+def _why_no_bulk(wanted: str) -> str:
+    """What keeps a native engine from being started; "": nothing."""
+    if wanted == "off":
+        return "not wanted"
+    try:
+        native_binary()
+    except SystemRefused as error:
+        logger.warning("no bulk lane: %s: %s", error.what, error.problem)
+        return f"{error.what}: {error.problem}"
+    return ""
+
+
+def _way(number: int) -> str:
+    if number in NativeWay._value2member_map_:
+        return f"native_{NativeWay(number).name.lower()}"
+    return abi.Way(number).name.lower()
 
 
 def _build(mtu: int) -> _Build:
