@@ -116,10 +116,89 @@ def merge_inputs() -> Iterator[tuple[str, bytes]]:
     yield "arp", case([*row[:2], b"\xff" * 6 + bytes(6) + b"\x08\x06" + bytes(28), row[2]])
 
 
+def chunks(*parts: bytes) -> bytes:
+    """Each with its length in front, as fuzz_packet.c and fuzz_request.c read them."""
+    return b"".join(struct.pack("<H", len(part)) + part for part in parts)
+
+
+HERE, THERE = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")  # the MAC addresses of small_engine.h
+SESSION = 0x99AABBCCDDEEFF11
+
+
+def packet_inputs() -> Iterator[tuple[str, bytes]]:
+    def header(session: int, sequence: int, stream: int = 0) -> bytes:
+        return struct.pack("<QQQ", session, sequence, stream << 62 | sequence)
+
+    def from_there(packet: Packet) -> bytes:
+        return HERE + THERE + packet.build()[12:]
+
+    body = bytes(60)
+    raw = {
+        "short": b"\x10" * 53, "control": b"\1" + bytes(479), "empty": b"",
+        "unknown_session": header(0x1122, 1) + body, "forged": header(SESSION, 1) + body,
+        "bad_nonce": struct.pack("<QQQ", SESSION, 1, 2) + body, "stream_3": header(SESSION, 1, 3) + body,
+        "last_sequence": header(SESSION, 2**56 - 1) + body, "too_long": header(SESSION, 2) + bytes(9300),
+    }  # fmt: skip
+    for name, packet in raw.items():
+        yield f"raw_{name}", b"\0" + chunks(packet)
+    row = [from_there(packet) for packet in stream(V4)]
+    inner = {
+        "stream_ipv4": row, "stream_ipv6": [from_there(packet) for packet in stream(V6)],
+        "control": [bytes.fromhex("036f6d6e6900") + THERE + b"\x88\xb5" + bytes(20)],
+        "control_with_another_type": [bytes.fromhex("036f6d6e6900") + THERE + b"\x08\0" + bytes(20)],
+        "group_source": [HERE + b"\xff" * 6 + b"\x08\0"], "our_own_source": [THERE + HERE + b"\x08\0" + bytes(40)],
+        "new_sources": [HERE + bytes([2, 0, 0, 1, 0, i]) + b"\x81\0\0\5\x08\0" + bytes(40) for i in range(20)],
+        "no_frame": [b"short"], "tag_cut_off": [HERE + THERE + b"\x81\0\0"],
+    }  # fmt: skip
+    for name, frames in inner.items():
+        yield f"inner_{name}", b"\1" + chunks(*frames)
+    vnet, frame = V4.super_frame(20)
+    to_there = THERE + HERE + frame[12:]
+    port = {
+        "super_frame": [vnet.pack() + to_there], "plain": [Vnet().pack() + THERE + HERE + V4.build()[12:]],
+        "group": [Vnet().pack() + b"\xff" * 6 + HERE + b"\x08\6" + bytes(28)], "cut_off": [vnet.pack() + to_there[:60]],
+        "unknown_destination": [vnet.pack() + bytes([2, 9, 9, 9, 9, 9]) + HERE + frame[12:]],
+        "looped": [Vnet().pack() + HERE + THERE + b"\x08\0" + bytes(40)], "nothing": [Vnet().pack(), b""],
+        "control_mac": [Vnet().pack() + bytes.fromhex("036f6d6e6900") + HERE + b"\x88\xb5"],
+        "too_long": [Vnet().pack() + to_there[:54] + bytes(9300)],
+    }  # fmt: skip
+    for name, frames in port.items():
+        yield f"port_{name}", b"\2" + chunks(*frames)
+
+
+def request_inputs() -> Iterator[tuple[str, bytes]]:
+    def message(kind: int, body: bytes = b"") -> bytes:
+        return bytes([kind]) + body
+
+    u32, u64 = struct.Struct("<I").pack, struct.Struct("<Q").pack
+    place = bytes(10) + b"\xff\xff" + bytes([127, 0, 0, 1]) + u32(0) + b"\xca\x6c" + bytes(2)
+    session = u32(3) + u32(0) + u64(5) + u64(6) + u64(2**63) + bytes(range(64))
+    frame = THERE + HERE + b"\x08\0" + bytes(50)
+    messages = {
+        "configure": message(2, u64(10**9) + u32(4) + u32(8)), "forward": message(3, u32(1) + u32(0)),
+        "add": message(4, session), "use": message(5, u64(6)), "remove": message(6, u64(SESSION)),
+        "set_peer": message(7, u32(3) + u32(1500) + place + u32(0xFFFFFFFF) + u32(0)),
+        "remove_peer": message(8, u32(1) + u32(0)), "flood": message(9, u32(1) + u32(3)),
+        "pin": message(10, bytes([2, 0, 0, 0, 0, 9]) + b"\xff\xff" + u32(3) + u32(0)),
+        "unpin": message(11, THERE + b"\xff\xff" + u32(1) + u32(0)),
+        "remember": message(12, u64(SESSION) + u32(4) + u32(0) + b"note" + bytes(508)),
+        "stats": message(13, u64(SESSION)), "sessions": message(14, bytes(8)), "fdb": message(15, bytes(8)),
+        "counters": message(16), "retain": message(17, u32(1) + u32(1) + u64(SESSION) + u32(1)), "stop": message(18),
+        "seal": message(32, u32(1) + u32(0) + frame), "port_frame": message(33, frame),
+        "datagram": message(34, place + u64(SESSION) + bytes(60)), "nothing": b"", "unknown": message(31, bytes(9)),
+    }  # fmt: skip
+    for name, one in messages.items():
+        yield name, chunks(one)
+    yield "all", chunks(*messages.values())
+    yield "twice", chunks(messages["add"], messages["add"], messages["use"], messages["remove_peer"], messages["add"])
+
+
 def corpus() -> dict[str, bytes]:
     """Path below the corpus' directory -> content"""
     inputs = {f"segment/{name}": data for name, data in segment_inputs()}
-    return inputs | {f"merge/{name}": data for name, data in merge_inputs()}
+    inputs |= {f"merge/{name}": data for name, data in merge_inputs()}
+    inputs |= {f"packet/{name}": data for name, data in packet_inputs()}
+    return inputs | {f"request/{name}": data for name, data in request_inputs()}
 
 
 def main() -> None:

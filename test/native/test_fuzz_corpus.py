@@ -13,10 +13,17 @@ FUZZ = NATIVE / "fuzz"
 MUTATIONS = 20000  # about a second
 
 
-@pytest.mark.parametrize("target", ["segment", "merge"])
+# What each target is linked with besides itself.
+PURE = ["segment.c", "merge.c"]
+ENGINE = sorted(path.name for path in NATIVE.glob("*.c") if path.name not in ("main.c", "selftest.c", "privileges.c"))
+TARGETS = {"segment": PURE, "merge": PURE, "packet": ENGINE, "request": ENGINE}
+LIBRARIES = ("-lcrypto", "-lpthread")
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_corpus_and_mutations(target: str, tmp_path: Path, seed: int) -> None:
-    sources = (FUZZ / f"fuzz_{target}.c", FUZZ / "replay.c", NATIVE / "segment.c", NATIVE / "merge.c")
-    program = compiled(tmp_path / "replay", *sources)
+    sources = [FUZZ / f"fuzz_{target}.c", FUZZ / "replay.c", *(NATIVE / name for name in TARGETS[target])]
+    program = compiled(tmp_path / "replay", *sources, options=["-D_GNU_SOURCE", "-DFDB_SLOTS=1024"], libraries=LIBRARIES)
     files = sorted((FUZZ / "corpus" / target).iterdir())
     assert len(files) >= 20
     command = [str(program), str(MUTATIONS), str(seed), *map(str, files)]

@@ -18,12 +18,12 @@ SANITIZED = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fsaniti
 SANITIZED += ["-fno-sanitize-recover=all"]
 
 
-def compiled(target: Path, *sources: Path, options: Sequence[str] = ()) -> Path:
+def compiled(target: Path, *sources: Path, options: Sequence[str] = (), libraries: Sequence[str] = ()) -> Path:
     """Builds a program with the sanitizers; skips the test where there is no compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler (make setup installs it)")
-    command = [compiler, *SANITIZED, *options, f"-I{NATIVE}", "-o", str(target), *map(str, sources)]
+    command = [compiler, *SANITIZED, *options, f"-I{NATIVE}", "-o", str(target), *map(str, sources), *libraries]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target
