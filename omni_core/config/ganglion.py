@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from omni_core import constants
 from omni_core.config.schema import Field, read_fields
@@ -116,10 +116,10 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "engine", "string", "auto",
-        "Data plane: kernel (frames never leave it), python (frames pass through this process), or auto: kernel where "
-        "this machine allows it.",
+        "Data plane: kernel (frames never leave it), native (frames pass through a process of its own), python (frames "
+        "pass through this process), or auto: the first of these that this machine allows.",
         "use auto",
-        choices=("auto", "kernel", "python"), required=True, live=True,
+        choices=("auto", "kernel", "native", "python"), required=True, live=True,
     ),
     Field(
         "xdp_mode", "string_array", ("auto",),
@@ -197,6 +197,9 @@ FIELDS: tuple[Field, ...] = (
 )  # fmt: skip
 
 
+Engine: TypeAlias = Literal["auto", "kernel", "native", "python"]
+
+
 @dataclass(frozen=True)
 class GanglionConfig:
     """A checked configuration. Paths are absolute and not opened yet; hosts may be DNS names."""
@@ -214,7 +217,7 @@ class GanglionConfig:
     listen_address: tuple[str, ...]  # (): all, IPv4 and IPv6
     mtu: int  # 0: from the underlay
     bridge: str  # "": none
-    engine: Literal["auto", "kernel", "python"]
+    engine: Engine
     xdp_mode: tuple[XdpChoice, ...]
     bulk_lane: Literal["auto", "off"]
     bpf_dir: str
@@ -254,10 +257,10 @@ def admin_socket(run_dir: str, interface: str) -> str:
     return f"{run_dir}/{interface}.sock"
 
 
-def read_engine(value: object) -> Literal["auto", "kernel", "python"]:
+def read_engine(value: object) -> Engine:
     """The key ``engine`` alone, which may change at any time. Raises ConfigError."""
     field = next(field for field in FIELDS if field.name == "engine")
-    engine: Literal["auto", "kernel", "python"] = read_fields([field], {field.name: value})[field.name]
+    engine: Engine = read_fields([field], {field.name: value})[field.name]
     return engine
 
 

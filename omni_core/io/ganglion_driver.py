@@ -19,15 +19,26 @@ from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRe
 from omni_core.io import overlay
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic
-from omni_core.io.engine_choice import Opened, may_adopt, open_port, switch_port
+from omni_core.io.engine_choice import (
+    Opened,
+    add_reason,
+    fall_back,
+    may_adopt,
+    open_port,
+    revive_port,
+    switch_port,
+    what_runs,
+)
 from omni_core.io.ganglion_requests import PING_TIMEOUT, WAIT_TIMEOUT, GanglionRequests
 from omni_core.io.journal import InterfaceLock, Journal
 from omni_core.io.lifecycle import Driver, State
 from omni_core.io.local_port import LocalPort, PortRequest
 from omni_core.io.membership import Membership, load_membership, make_settings
+from omni_core.io.native.client import EngineGone
+from omni_core.io.native.process import lives, socket_path
 from omni_core.io.netlink import AnyInterface, Changes, Netlink
-from omni_core.io.pump import GanglionPump
-from omni_core.io.synapse.kernel_port import what_runs
+from omni_core.io.pump import EnginePump, TakenAway
+from omni_core.io.revival import Revival
 from omni_core.io.tasks import end_tasks, in_thread, wait_until
 from omni_core.io.udp import UdpPort
 from omni_core.io.underlay import (
@@ -62,12 +73,14 @@ class GanglionDriver(Driver):
         self._names = Names()
         self._udp: UdpPort | None = None
         self._port: LocalPort | None = None
-        self._engine_reason = ""  # why not the one in the kernel
+        self._engine_reason = ""  # why not a better one
+        self._dead_port: LocalPort | None = None  # its engine has ended by itself
+        self._revival = Revival(config.interface, self._replace_engine)
         self._port_fault: SystemRefused | None = None
         self._underlay: Underlay | None = None
         self._admin: AdminServer | None = None
         self._engine: GanglionEngine | None = None
-        self._pump: GanglionPump | None = None
+        self._pump: EnginePump | None = None
         self._watch: ChangeWatch | None = None
         self._follower: asyncio.Task[None] | None = None
         self._underlay_changed = asyncio.Event()
@@ -103,6 +116,7 @@ class GanglionDriver(Driver):
             status,
             drops=dict(drops),
             engine_reason=self._engine_reason,
+            bulk_lane=self._port.bulk_status(),
             underlay=self._port.underlay_status(),
             ways=self._port.ways(),
         )
@@ -137,7 +151,7 @@ class GanglionDriver(Driver):
             await wait_until(self._news, end - loop.time())
 
     async def switch_engine(self, engine: str) -> None:
-        """To "auto", "kernel" or "python", in any state: sessions end and begin anew, frames stop for that long.
+        """To another one or "auto", in any state: sessions end and begin anew, frames stop for that long.
 
         Raises ConfigError("engine") where it stays another one, with the reason; what ``configure`` raises when nothing
         could be made any more, then the driver's run ends.
@@ -151,8 +165,10 @@ class GanglionDriver(Driver):
             was_active = self.state is State.ACTIVE
             await self._from_active()
             port, self._port, self._engine = self._port, None, None
+            self._revival.forget()
             try:
-                await self._use_port(await in_thread(lambda: self._switch(port)))
+                opened = await in_thread(lambda: self._switch(port))
+                await self._use_port(opened)
                 if was_active:
                     await self._activate()
                     self.state = State.ACTIVE
@@ -162,9 +178,10 @@ class GanglionDriver(Driver):
             except BaseException as error:
                 self._fail(SystemRefused("engine", f"the switch to {engine} did not end ({error!r})", "start again"))
                 raise
-            logger.info("%s: engine %s", self.interface, self.status().engine)
-            if engine == "kernel" and self._engine_reason:
-                raise ConfigError("engine", f"python goes on: {self._engine_reason}", "mend that, then switch again")
+            goes_on = opened.port.plane.name
+            logger.info("%s: engine %s", self.interface, goes_on)
+            if engine != "auto" and opened.refused:
+                raise ConfigError("engine", f"{goes_on} goes on: {opened.refused}", "mend that, then switch again")
 
     def _switch(self, port: LocalPort) -> Opened:
         with Netlink() as netlink:
@@ -191,12 +208,15 @@ class GanglionDriver(Driver):
             self._watch = ChangeWatch(self._on_change)
         except OSError as error:
             raise SystemRefused("network", f"no netlink socket ({error.strerror})", "see ulimit -n") from None
-        self._pump = self._port.make_pump(self._engine, self._udp, self._handle_event, self._fail)
+        self._pump = self._port.make_pump(self._engine, self._udp, self._handle_event, self._on_fault)
         self._engine.start(monotonic())
         self._pump.start()
         self._follower = asyncio.create_task(self._follow_underlay(), name=f"{self.interface} underlay")
 
     async def _deactivate(self) -> None:
+        await self._halt(detach=self._keeps_running)
+
+    async def _halt(self, detach: bool) -> None:
         if self._follower is not None:
             await end_tasks([self._follower])
             self._follower = None
@@ -204,7 +224,7 @@ class GanglionDriver(Driver):
             self._watch.close()
             self._watch = None
         if self._pump is not None and self._engine is not None:
-            if self._keeps_running:
+            if detach:
                 self._engine.detach(monotonic())
             else:
                 self._engine.stop(monotonic())
@@ -215,6 +235,9 @@ class GanglionDriver(Driver):
         self._news.set()
 
     async def _cleanup(self) -> None:
+        await self._revival.end()
+        self._revival.forget()
+        self._dead_port = None
         if self._admin is not None:
             await self._admin.close()
             self._admin = None
@@ -256,15 +279,17 @@ class GanglionDriver(Driver):
             undo(self._journal, netlink)
 
     def _open_udp(self) -> UdpPort:
-        """What runs in the kernel has a port already; with ``listen_port`` 0 it is taken again."""
+        """What runs has a port already; with ``listen_port`` 0 it is taken again. A native engine has it open."""
         config, left = self.config, what_runs(self._journal)
+        joins = left is not None and lives(socket_path(config.run_dir, config.interface))
         if left is not None and config.listen_port == 0:
             try:
-                return UdpPort.open(left.port, config.listen_address)
+                return UdpPort.open(left.port, config.listen_address, joins=joins)
             except OmniError as error:
-                logger.warning("what runs in the kernel is made anew: %s", error)
+                logger.warning("what runs is made anew: %s", error)
                 self._undo()
-        return UdpPort.open(config.listen_port, config.listen_address)
+                joins = False
+        return UdpPort.open(config.listen_port, config.listen_address, joins=joins)
 
     def _open_port(self, places: list[Endpoint]) -> Opened:
         known = [address for place in places for address in self._names.addresses(place)]
@@ -294,10 +319,12 @@ class GanglionDriver(Driver):
         assert self._membership is not None and self._clock is not None
         self._port = opened.port
         self._engine_reason = opened.reason
+        engine = opened.port.plane.name
         if opened.reason:
-            logger.warning("engine python: %s", opened.reason)
+            logger.warning("engine %s: %s", engine, opened.reason)
         if opened.adopted:
-            logger.info("%s: taking over the engine that runs in the kernel", self.interface)
+            runs = "the engine that runs in the kernel" if engine == "kernel" else f"the {engine} engine that runs"
+            logger.info("%s: taking over %s", self.interface, runs)
         self._port.follow(await in_thread(self._look_around))
         self._engine = self._make_engine(self._membership, self._clock)
 
@@ -336,6 +363,43 @@ class GanglionDriver(Driver):
             logger.warning("%s", event.text)
         if self._on_event is not None:
             self._on_event(event)
+
+    def _on_fault(self, fault: SystemRefused) -> None:
+        if not isinstance(fault, EngineGone):
+            self._fail(fault)
+        elif self._dead_port is not self._port:
+            self._dead_port = self._port
+            self._revival.begin(fault, falls_back=self.config.engine == "auto")
+
+    async def _replace_engine(self, reason: str) -> None:
+        """The process of an engine has ended by itself: see Revival. No word to anyone: peers keep their sessions until
+        they have new ones."""
+        async with self._verb:
+            dead = self._dead_port
+            if dead is None or dead is not self._port or self.state is not State.ACTIVE:
+                return
+            await self._halt(detach=True)
+            try:
+                opened = await in_thread(lambda: self._revive(dead, reason))
+            except OmniError as error:
+                if isinstance(error, SystemRefused) and not isinstance(error, TakenAway) and not reason:
+                    raise  # to be tried again
+                self._fail(error)
+                return
+            try:
+                await self._use_port(opened)
+                await self._activate()
+            except OmniError as error:
+                self._fail(error)
+            else:
+                logger.info("%s: engine %s", self.interface, opened.port.plane.name)
+
+    def _revive(self, dead: LocalPort, reason: str) -> Opened:
+        with Netlink() as netlink:
+            request = self._port_request(dead.mtu)
+            if reason:
+                return fall_back(dead, request, netlink, add_reason(self._engine_reason, reason))
+            return Opened(revive_port(dead, request, netlink), self._engine_reason, False)
 
     def _on_change(self, seen: Changes) -> None:
         if Changes.LINKS in seen:

@@ -101,8 +101,33 @@ class SynapseRuns:
     xdp_mode: list[str]
 
 
+@dataclass(frozen=True)
+class StartedEngine:
+    """A process of the native engine. ``pid`` and ``started``, ticks since boot, are 0 until they are known."""
+
+    socket: str  # where it listens
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True)
+class NativeRuns:
+    """The native engine alone has all that it needs; what the next process must agree with to adopt it."""
+
+    build: str  # of the engine
+    workers: int
+    public_key: str
+    port: int  # UDP
+    listen_address: list[str]
+    bridge: str
+    addresses: list[str]
+    mtu: int  # of the overlay interface
+    reason: str  # why not the engine in the kernel; nothing to agree with
+
+
 Step: TypeAlias = (
     "MadeLink | MadePort | AddedAddress | MovedAddress | MovedRoute | PinnedPrograms | AttachedPrograms | SynapseRuns"
+    " | StartedEngine | NativeRuns"
 )
 _KINDS: dict[str, type[Step]] = {
     kind.__name__: kind
@@ -115,6 +140,8 @@ _KINDS: dict[str, type[Step]] = {
         PinnedPrograms,
         AttachedPrograms,
         SynapseRuns,
+        StartedEngine,
+        NativeRuns,
     )
 }
 

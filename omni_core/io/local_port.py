@@ -1,7 +1,7 @@
 """The local port with its engine: the overlay interface, the data plane behind it, and what ties both to the machine.
 
-``PythonPort`` is here, ``KernelPort`` in synapse/kernel_port.py. Making, adopting, looking around and closing block:
-call them from a worker thread. The rest is for the thread of the event loop.
+``PythonPort`` is here, ``KernelPort`` in synapse/kernel_port.py, ``NativePort`` in native/port.py. Making, adopting,
+looking around and closing block: call them from a worker thread. The rest is for the thread of the event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omni_core.io import overlay
 from omni_core.io.journal import Journal
 from omni_core.io.netlink import Netlink
 from omni_core.io.overlay import OverlayPlan
-from omni_core.io.pump import GanglionPump
+from omni_core.io.pump import EnginePump, GanglionPump
 from omni_core.io.tap import Tap
 from omni_core.io.udp import UdpPort
 from omni_core.io.underlay import Underlay
@@ -61,7 +61,7 @@ class LocalPort(Protocol):
         udp: UdpPort,
         on_event: Callable[[GanglionEvent], None],
         on_fault: Callable[[SystemRefused], None],
-    ) -> GanglionPump: ...
+    ) -> EnginePump: ...
 
     def look_around(self, underlay: Underlay, netlink: Netlink) -> SystemRefused | None:
         """Follow what changed at the machine's interfaces; returns why this cannot go on, if so. Blocks."""
@@ -71,7 +71,10 @@ class LocalPort(Protocol):
 
     def underlay_status(self) -> list[UnderlayStatus]: ...
     def ways(self) -> dict[str, int]:
-        """What the programs in the kernel did with packets, by name."""
+        """What an engine outside this process did with packets, by name."""
+
+    def bulk_status(self) -> str:
+        """As in GanglionStatus."""
 
     def close(self, keep: bool) -> None:
         """Let go of everything; the caller then undoes the journal. ``keep``: leave it running. Blocks. Idempotent."""
@@ -120,6 +123,9 @@ class PythonPort:
 
     def ways(self) -> dict[str, int]:
         return {}
+
+    def bulk_status(self) -> str:
+        return ""
 
     def close(self, keep: bool) -> None:
         self.plane.close()

@@ -102,8 +102,40 @@ class NucleusPump(_Pump):
             self.flush()
 
 
-class GanglionPump(_Pump):
-    """``on_event`` gets every event of the engine; ``on_fault`` is called once if the interface is taken away."""
+class EnginePump(_Pump):
+    """``on_event`` gets every event of the engine; ``on_fault`` is called once when this cannot go on."""
+
+    def __init__(
+        self,
+        engine: GanglionEngine,
+        udp: UdpPort,
+        on_event: Callable[[GanglionEvent], None],
+        on_fault: Callable[[SystemRefused], None],
+    ) -> None:
+        super().__init__(engine, udp)
+        self._engine = engine
+        self._on_event = on_event
+        self._on_fault = on_fault
+        self.drops = DropCounters()  # what the engine cannot know of
+
+    def flush(self) -> None:
+        super().flush()
+        self._deliver()
+        for event in self._engine.take_events():
+            self._on_event(event)
+
+    def _deliver(self) -> None:
+        """Frames for the local port, where they come this way."""
+
+    def _on_datagrams(self, datagrams: list[Datagram]) -> None:
+        try:
+            self._engine.receive_datagrams(datagrams, self._loop.time())
+        finally:
+            self.flush()
+
+
+class GanglionPump(EnginePump):
+    """With a TAP. The fault is that the interface is taken away."""
 
     def __init__(
         self,
@@ -113,13 +145,9 @@ class GanglionPump(_Pump):
         on_event: Callable[[GanglionEvent], None],
         on_fault: Callable[[SystemRefused], None],
     ) -> None:
-        super().__init__(engine, udp)
-        self._engine = engine
+        super().__init__(engine, udp, on_event, on_fault)
         self._tap = tap
-        self._on_event = on_event
-        self._on_fault = on_fault
         self._reading = False
-        self.drops = DropCounters()  # what the engine cannot know of
 
     def start(self) -> None:
         """What waited at the TAP while nobody forwarded is stale and thrown away."""
@@ -135,21 +163,15 @@ class GanglionPump(_Pump):
 
     def flush(self) -> None:
         super().flush()
+        if self._udp.congested:
+            self._pause_reading()
+
+    def _deliver(self) -> None:
         frames = self._engine.take_frames()
         if frames:
             refused = len(frames) - self._tap.write_batch(frames)
             if refused:
                 self.drops.add(DropReason.PORT_REFUSED, refused)
-        for event in self._engine.take_events():
-            self._on_event(event)
-        if self._udp.congested:
-            self._pause_reading()
-
-    def _on_datagrams(self, datagrams: list[Datagram]) -> None:
-        try:
-            self._engine.receive_datagrams(datagrams, self._loop.time())
-        finally:
-            self.flush()
 
     def _on_frames(self) -> None:
         frames = self._read()
@@ -182,8 +204,12 @@ class GanglionPump(_Pump):
             self._loop.remove_reader(self._tap.fileno())
 
 
-def taken_away(name: str, detail: str = "") -> SystemRefused:
-    return SystemRefused(
+class TakenAway(SystemRefused):
+    """There is nothing to go on with."""
+
+
+def taken_away(name: str, detail: str = "") -> TakenAway:
+    return TakenAway(
         name,
         f"the interface was removed by somebody else{detail}",
         "do not delete it while the Ganglion runs; start again",

@@ -44,8 +44,11 @@ _RETURN_A = 0x16
 _RETURN = 0x06  # BPF_RET | BPF_K
 
 _IP = 0xFFF00000  # SKF_NET_OFF: from here on offsets are those in the IP packet
-_SOURCE = {socket.AF_INET: (12,), socket.AF_INET6: (8, 12, 16, 20)}  # words of the sender's address
-_SOURCE_PORT = {socket.AF_INET: IPV4_HEADER, socket.AF_INET6: IPV6_HEADER}
+_SOURCE: dict[int, tuple[int, ...]] = {
+    socket.AF_INET: (12,),
+    socket.AF_INET6: (8, 12, 16, 20),
+}  # words of the sender's address
+_SOURCE_PORT: dict[int, int] = {socket.AF_INET: IPV4_HEADER, socket.AF_INET6: IPV6_HEADER}
 _GOLDEN = 0x9E3779B1  # 2^32 / golden ratio: spreads numbers that differ little
 _LANE = HEADER_SIZE - 1  # last byte of the nonce
 BULK_STREAM = 1

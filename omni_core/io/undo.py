@@ -16,10 +16,13 @@ from omni_core.io.journal import (
     MadePort,
     MovedAddress,
     MovedRoute,
+    NativeRuns,
     PinnedPrograms,
+    StartedEngine,
     Step,
     SynapseRuns,
 )
+from omni_core.io.native.process import stop_left
 from omni_core.io.netlink import Netlink, Route, SetAddress
 from omni_core.io.overlay import alias_of
 from omni_core.io.synapse.attachments import detach_programs
@@ -68,8 +71,10 @@ def _undo_step(step: Step, alias: str, netlink: Netlink) -> None:
         detach_programs(step.ids, netlink)
     elif isinstance(step, PinnedPrograms):
         remove_pins(step.directory)
+    elif isinstance(step, StartedEngine):
+        stop_left(step.socket, step.pid, step.started)
     else:
-        assert isinstance(step, SynapseRuns)  # a mark, nothing was made
+        assert isinstance(step, (SynapseRuns, NativeRuns))  # a mark, nothing was made
 
 
 def _without_port(step: MovedAddress | MovedRoute) -> dict[str, Any]:

@@ -56,7 +56,7 @@ BAD: dict[tuple[str, str], list[object]] = {
     ("ganglion", "listen_address"): [[address] for address in ADDRESSES] + [["10.0.0.1", "10.0.0.1"]],
     ("ganglion", "mtu"): [-1, 1, 1279, 9217],
     ("ganglion", "bridge"): INTERFACES,
-    ("ganglion", "engine"): ["", "kernal", "Python", "native"],
+    ("ganglion", "engine"): ["", "kernal", "Python", "Native"],
     ("ganglion", "xdp_mode"): [
         ["fast"], ["eth0=fast"], ["=driver"], ["a b=auto"], ["eth0="], ["auto", "generic"], ["e=auto", "e=driver"],
     ],

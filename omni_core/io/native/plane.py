@@ -64,7 +64,7 @@ class NativeDataPlane(DataPlane):
         self._events: list[DataPlaneEvent] = []
         self._counted: dict[int, int] = {}  # as last read
         self._drops = DropCounters()  # before the engine
-        self._gone = False
+        self.gone: EngineGone | None = None
         self.on_gone: Callable[[EngineGone], None] = lambda gone: None
         self._guard = _Guard(self._tell_gone)
         client.configure(ageing, max_per_peer, max_local)
@@ -171,6 +171,9 @@ class NativeDataPlane(DataPlane):
     def set_path(self, peer: PeerId, endpoint: Endpoint) -> None:
         self._write_path(peer, endpoint, self._mtu(endpoint))
 
+    def set_streams(self, peer: PeerId, bulk: bool) -> None:
+        """It seals on stream 0 only."""
+
     def remove_peer(self, peer: PeerId) -> None:
         self._paths.pop(peer, None)
         self._sessions = {number: held for number, held in self._sessions.items() if held[0] != peer}
@@ -262,7 +265,7 @@ class NativeDataPlane(DataPlane):
     @property
     def pending(self) -> bool:
         """``read_events`` has something to do, though the connection may not be readable."""
-        return not self._gone and self._client.pending
+        return self.gone is None and self._client.pending
 
     def fileno(self) -> int:
         """Readable when ``read_events`` has something to do."""
@@ -307,8 +310,8 @@ class NativeDataPlane(DataPlane):
     # --- inside ---
 
     def _tell_gone(self, gone: EngineGone) -> None:
-        if not self._gone:
-            self._gone = True
+        if self.gone is None:
+            self.gone = gone
             self.on_gone(gone)
 
     def _check(self, receive_id: int) -> None:
