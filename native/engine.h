@@ -36,7 +36,8 @@
 
 #define TAP_BUFFER (65536 + 512)
 #define RECEIVE_BUFFER 65536
-#define RECEIVE_BATCH 16
+#define RECEIVE_STRIDE (RECEIVE_BUFFER + 2112) /* a power of two would put all into the same places of the cache */
+#define RECEIVE_BATCH 64		       /* a super-frame, where nothing merged its packets on the way */
 
 struct peer;
 

@@ -170,7 +170,7 @@ static int prepare_thread(struct worker *worker, const struct options *options)
 	}
 	worker->batch.arena = buffer(BATCH_BYTES);
 	worker->tap_buffer = buffer(TAP_BUFFER);
-	worker->receive_buffers = buffer((size_t)RECEIVE_BATCH * RECEIVE_BUFFER);
+	worker->receive_buffers = buffer((size_t)RECEIVE_BATCH * RECEIVE_STRIDE);
 	if (!worker->batch.arena || !worker->tap_buffer || !worker->receive_buffers ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, worker->mailbox))
 		return -1;

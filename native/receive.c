@@ -42,7 +42,7 @@ void receive_init(struct worker *worker)
 	merger_init(&worker->merger, emit, worker);
 	for (unsigned i = 0; i < RECEIVE_BATCH; i++) {
 		worker->receive_pieces[i] =
-			(struct iovec){worker->receive_buffers + (size_t)i * RECEIVE_BUFFER, RECEIVE_BUFFER};
+			(struct iovec){worker->receive_buffers + (size_t)i * RECEIVE_STRIDE, RECEIVE_BUFFER};
 		worker->receive_headers[i].msg_hdr = (struct msghdr){
 			.msg_name = &worker->receive_sources[i],
 			.msg_iov = &worker->receive_pieces[i],

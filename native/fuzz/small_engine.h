@@ -71,7 +71,7 @@ static inline void small_start(void)
 		worker->sockets[0] = pair[0];
 		worker->batch.arena = malloc(BATCH_BYTES);
 		worker->tap_buffer = malloc(TAP_BUFFER);
-		worker->receive_buffers = malloc((size_t)RECEIVE_BATCH * RECEIVE_BUFFER);
+		worker->receive_buffers = malloc((size_t)RECEIVE_BATCH * RECEIVE_STRIDE);
 		if (!worker->batch.arena || !worker->receive_buffers ||
 		    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, worker->mailbox))
 			exit(2);
