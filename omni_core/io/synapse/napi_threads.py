@@ -24,6 +24,10 @@ class NapiThreads:
         self._switch = Path("/sys/class/net") / interface / "threaded"
         self._timer: asyncio.TimerHandle | None = None
 
+    def begin(self) -> None:
+        """Off, whatever a killed process has left."""
+        self._set(False)
+
     def hold(self) -> None:
         """On from now, until HOLD after the last call."""
         if self._timer is None:

@@ -37,6 +37,7 @@ class KernelPump(GanglionPump):
 
     def start(self) -> None:
         self._plane.set_tap_writer(self._write)
+        self._threads.begin()
         self._plane.on_small_frames = self._threads.hold
         super().start()
         self._loop.add_reader(self._plane.events_fd, self._on_news)
