@@ -163,7 +163,7 @@ class NativePort:
 
     def ways(self) -> dict[str, int]:
         counted = self.plane.ways()
-        return {way.name.lower(): counted[way] for way in protocol.Way if way in counted}
+        return {way.label: counted[way] for way in protocol.Way if way in counted}
 
     def close(self, keep: bool) -> None:
         if keep:

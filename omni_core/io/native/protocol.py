@@ -102,6 +102,11 @@ class Way(IntEnum):
     RX_CONTROL = 167
     EVENTS_LOST = 168
 
+    @property
+    def label(self) -> str:
+        """As status shows it, beside the ways of the programs in the kernel."""
+        return f"native_{self.name.lower()}"
+
 
 _u8, _u16, _u32, _u64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 _Bytes6, _Bytes16 = _u8 * 6, _u8 * 16

@@ -285,7 +285,7 @@ def _why_no_bulk(wanted: str) -> str:
 
 def _way(number: int) -> str:
     if number in NativeWay._value2member_map_:
-        return f"native_{NativeWay(number).name.lower()}"
+        return NativeWay(number).label
     return abi.Way(number).name.lower()
 
 
