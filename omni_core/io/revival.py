@@ -47,9 +47,10 @@ class Revival:
             delay = self._deaths.add(monotonic())
             gives_up = falls_back and self._deaths.many
             logger.warning(
-                "%s: the engine has ended (%s); %s%s, sessions begin anew",
+                "%s: the engine has ended (%s: %s); %s%s, sessions begin anew",
                 self._interface,
-                problem,
+                problem.what,
+                problem.problem,
                 "another engine takes its place" if gives_up else "it is started again",
                 f" in {delay:g} s" if delay else "",
             )
