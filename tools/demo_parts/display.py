@@ -29,14 +29,15 @@ class Row:
     underlay: str = "-"
     sending: str = "-"
     receiving: str = "-"
-    kernel: str = "-"  # frames that Synapse sealed and opened
+    kernel: str = "-"  # frames sealed and opened on the lane in the kernel
+    bulk: str = "-"  # and by the native engine
     chatter: str = "-"
 
 
 TITLES = {
     "robot": "robot", "vip": "VIP", "peers": "peers", "session": "session", "overlay": "RTT overlay",
-    "underlay": "RTT underlay", "sending": "sending", "receiving": "receiving", "kernel": "in the kernel",
-    "chatter": "/chatter",
+    "underlay": "RTT underlay", "sending": "sending", "receiving": "receiving", "kernel": "kernel lane",
+    "bulk": "bulk lane", "chatter": "/chatter",
 }  # fmt: skip
 
 

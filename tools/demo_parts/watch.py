@@ -66,7 +66,7 @@ class Watch:
             self.statuses[robot.name] = status
             row.peers = f"{peers_up(status)}/{len(self._fleet.robots) - 1}"
             row.session = session_text(status)
-            row.kernel = kernel_text(status)
+            row.kernel, row.bulk = lane_texts(status)
             self._rates(robot, row)
         for path in ("overlay", "underlay"):
             if recent := trips.get(f"{path}-{robot.name}", [])[-RECENT:]:
@@ -105,10 +105,15 @@ def session_text(status: dict[str, Any]) -> str:
     return waiting[0] if waiting else f"up {max(ages, default=0.0):.0f} s"
 
 
-def kernel_text(status: dict[str, Any]) -> str:
-    """What the programs of the engine kernel did; "-" with another engine."""
+def lane_texts(status: dict[str, Any]) -> tuple[str, str]:
+    """What went through the programs in the kernel, and through the native engine; "-" for what there is not."""
     ways = status["ways"]
-    return f"sealed {ways.get('tx_sealed', 0)}, opened {opened(ways)}" if ways else "-"
+    kernel = f"sealed {ways.get('tx_sealed', 0)}, opened {opened(ways)}" if status["engine"] == "kernel" else "-"
+    native = any(way.startswith("native_") for way in ways)
+    return (
+        kernel,
+        f"sealed {ways.get('native_tx_sealed', 0)}, opened {ways.get('native_rx_opened', 0)}" if native else "-",
+    )
 
 
 def opened(ways: dict[str, int]) -> int:
