@@ -234,8 +234,8 @@ def counter_checks(heard: Heard) -> list[Check]:
 
 
 def lane_checks(statuses: Mapping[str, dict[str, Any]]) -> list[Check]:
-    """With the engine kernel its programs did the work, the Ganglion saw only what they could not decide, and the transfer
-    from robot1 to robot2 took the bulk lane, where there is one. With the engine native it did all."""
+    """With the engine kernel its programs did the work and the Ganglion saw only what they could not decide; where
+    there is a bulk lane the transfer from robot1 to robot2 took it. With the engine native it did all."""
     checks = []
     for name, status in statuses.items():
         ways = status["ways"]
@@ -251,7 +251,7 @@ def lane_checks(statuses: Mapping[str, dict[str, Any]]) -> list[Check]:
             checks.append(Check(by_hand < min(ways.get("tx_sealed", 0), opened(ways)), text))
         elif status["engine"] == "native":
             checks.append(Check(True, f"{name}: the native engine {native}"))
-    first, second = list(statuses.values())[:2]
+    first, second = statuses["robot1"], statuses["robot2"]
     if first["bulk_lane"] == second["bulk_lane"] == "on":
         sent, received = first["ways"].get("native_tx_super", 0), second["ways"].get("native_rx_super", 0)
         text = f"the transfer took the bulk lane: {sent} super-frames sent, {received} received"
