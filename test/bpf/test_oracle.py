@@ -81,6 +81,10 @@ class Twins:
         self.untold = 0  # of peers that a group frame was not for: python told, the kernel counted
         self.seen: Counter[str] = Counter()
 
+    def held(self) -> set[int]:
+        """Receive ids."""
+        return set(self.kernel.kernel._slots.ids())
+
     # --- what may happen ---
 
     def step(self) -> None:
@@ -153,7 +157,7 @@ class Twins:
     def use(self, remote: Remote | None = None) -> None:
         if self.remotes:
             chosen = (remote or self.draw.choice(self.remotes)).keys.receive_id
-            if chosen in self.kernel.kernel._slots:
+            if chosen in self.held():
                 for each in self.both:
                     each.use_session(chosen)
 
@@ -188,7 +192,7 @@ class Twins:
         gone = self.peers.pop(self.draw.randrange(len(self.peers)))
         for each in self.both:
             each.remove_peer(gone)
-        held = self.kernel.kernel._slots
+        held = self.held()
         self.remotes = [each for each in self.remotes if each.keys.receive_id in held or self.draw.random() < 0.2]
         self.peers.append(max(self.peers) + 10)
         self.add_session(self.peers[-1])
@@ -224,7 +228,7 @@ class Twins:
             for each in self.both
         ]
         assert rows[0] == rows[1]
-        for receive_id in self.kernel.kernel._slots.ids():
+        for receive_id in self.held():
             one, other = (each.session_stats(receive_id) for each in self.both)
             assert vars(one).keys() == vars(other).keys()
             for name, value in vars(one).items():

@@ -8,6 +8,7 @@ there for that, the *marker*. The engine's clock is the test's ``now``, from a f
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import os
 import select
@@ -49,6 +50,7 @@ MARKER: PeerId = 0xFFFF0000
 MARKER_MAC: Mac = bytes.fromhex("02ffffffff01")  # at the marker
 MARKER_LOCAL: Mac = bytes.fromhex("02ffffffff02")  # at the local port
 MARKER_AT = Endpoint("203.0.113.77", 7777)
+MARKER_AT_6 = Endpoint("2001:db8:77::77", 7777)
 _OF_MARKER = {MARKER_MAC, MARKER_LOCAL}
 
 _CHUNK = 32  # packets between two markers: no queue on the way may overflow
@@ -256,15 +258,15 @@ class DrivenNative(DataPlane):
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
         self._at(now)
         marker = frame(MARKER_LOCAL, MARKER_MAC)
-        for chunk in _chunks(datagrams):
-            for payload, source in chunk:
-                self.rig.send(payload, Endpoint(*source))
-                self._from_own_sockets(now)
-            families = {Endpoint(*source).is_ipv6 for _, source in chunk}
-            for _ in families:  # a socket each; what came to the first is done when that to the second is
-                self.rig.send(self._seal(marker), MARKER_AT)
-                self._until(marker)
-            self._collect(now)
+        for is_ipv6, run in itertools.groupby(datagrams, lambda each: ":" in each[1][0]):  # a socket for each family
+            for chunk in _chunks(list(run)):
+                for payload, source in chunk:
+                    self.rig.send(payload, Endpoint(*source))
+                    self._from_own_sockets(now)
+                self.rig.send(self._seal(marker), MARKER_AT_6 if is_ipv6 else MARKER_AT)
+                while (got := wait_for_one(self.rig.taps[0])[len(PLAIN) :]) != marker:
+                    self._frames.append(got)
+                self._collect(now)
 
     def take_datagrams(self) -> list[Datagram]:
         taken, self._datagrams = self._datagrams, []
@@ -302,10 +304,6 @@ class DrivenNative(DataPlane):
         packet = header + self._aead.seal(self._sequence, inner, header)
         self._sequence += 1
         return packet
-
-    def _until(self, marker: bytes) -> None:
-        while (got := wait_for_one(self.rig.taps[0])[len(PLAIN) :]) != marker:
-            self._frames.append(got)
 
     def _from_own_sockets(self, now: float) -> None:
         """What the Ganglion gets itself."""

@@ -40,10 +40,14 @@ _Struct = TypeVar("_Struct", bound=ctypes.Structure)
 
 
 class EngineGone(SystemRefused):
-    """The engine's process has ended, or does not do what it should. It has to be started again."""
+    """The engine's process has ended, or does not do what it should. It has to be started again.
 
-    def __init__(self, problem: str) -> None:
+    ``silent``: it did not answer in time, and may still live.
+    """
+
+    def __init__(self, problem: str, *, silent: bool = False) -> None:
         super().__init__("omni-native", problem, "see dmesg, or use another engine")
+        self.silent = silent
 
 
 @dataclass(frozen=True)
@@ -365,7 +369,7 @@ class NativeClient:
     def _wait(self, poll: select.poll, deadline: float) -> None:
         """A connection that has ended is ready too."""
         if not poll.poll(max(deadline - time.monotonic(), 0.0) * 1000):
-            raise self._end(f"it has not answered for {self.timeout:g} s")
+            raise self._end(f"it has not answered for {self.timeout:g} s", silent=True)
 
     def _receive(self) -> tuple[protocol.MessageHeader, bytes] | None:
         """One message. None: nothing waits."""
@@ -420,10 +424,10 @@ class NativeClient:
     def _senseless(self) -> EngineGone:
         return self._end("it said what makes no sense")
 
-    def _end(self, problem: str) -> EngineGone:
+    def _end(self, problem: str, *, silent: bool = False) -> EngineGone:
         """The first reason stays."""
         if self._gone is None:
-            self._gone = EngineGone(problem)
+            self._gone = EngineGone(problem, silent=silent)
         return self._gone
 
 

@@ -26,6 +26,7 @@ from omni_core.io.native.protocol import Mode
 _WORKERS_MAX = 8  # more are of no use to one robot
 _START_TIME = 10.0  # s until it answers; a loaded machine
 _END_TIME = 2.0  # s until it has ended; then it is killed
+_LAST_MOMENT = 0.1  # s; the same for one that does not answer
 _BACKLOG = 8
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _START_TIME_FIELD = 22 - 3  # of /proc/<pid>/stat, behind the name
@@ -231,7 +232,7 @@ def _greet(path: str, child: subprocess.Popen[bytes]) -> NativeClient:
         child.kill()
         assert child.stderr is not None
         said = child.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        problem = said[-1].removeprefix(f"{NAME}: ") if said else gone.problem
+        problem = said[-1].removeprefix(f"{NAME}: ") if said else gone.problem if gone.silent else "it ended at once"
         raise SystemRefused(NAME, problem, _FIX) from None
     client.timeout = TIMEOUT
     return client
@@ -246,9 +247,12 @@ def _open_pidfd(pid: int) -> int:
 
 
 def _stop(client: NativeClient, pidfd: int) -> None:
-    with contextlib.suppress(SystemRefused):
+    patience = _END_TIME
+    try:
         client.stop()
-    _end(pidfd, _END_TIME)
+    except SystemRefused:
+        patience = _LAST_MOMENT  # it is ending, or it does not listen
+    _end(pidfd, patience)
 
 
 def _end(pidfd: int, patience: float) -> None:
