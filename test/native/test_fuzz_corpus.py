@@ -23,7 +23,8 @@ LIBRARIES = ("-lcrypto", "-lpthread")
 @pytest.mark.parametrize("target", TARGETS)
 def test_corpus_and_mutations(target: str, tmp_path: Path, seed: int) -> None:
     sources = [FUZZ / f"fuzz_{target}.c", FUZZ / "replay.c", *(NATIVE / name for name in TARGETS[target])]
-    program = compiled(tmp_path / "replay", *sources, options=["-D_GNU_SOURCE", "-DFDB_SLOTS=1024"], libraries=LIBRARIES)
+    options = ["-D_GNU_SOURCE", "-DFDB_SLOTS=1024"]
+    program = compiled(tmp_path / "replay", *sources, options=options, libraries=LIBRARIES)
     files = sorted((FUZZ / "corpus" / target).iterdir())
     assert len(files) >= 20
     command = [str(program), str(MUTATIONS), str(seed), *map(str, files)]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 from support.two_robots import Streams, TwoRobots, quick_rekey
 
+from omni_core.io.synapse import bpffs, loader, sources
 from tools.netlab import Lab, unavailable
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
@@ -23,6 +24,7 @@ TOTAL = int(os.environ.get("OMNI_STREAM_BYTES", 10_000 * MB))
 LANES = {"engine": "kernel"}
 ALONE = {"engine": "native"}
 REKEY_AFTER = 2  # s
+TAGS = sources.program_directory() / "test" / "tags.c"
 
 
 @pytest.fixture(scope="module", params=[LANES, ALONE], ids=["both lanes", "native alone"])
@@ -139,3 +141,41 @@ def test_links_of_every_kind(settings, ipv6, mtu, seed):
         assert sent["native_tx_super"] > 0 and received["native_rx_super"] > 0, (sent, received)
         assert "tx_send" not in sent, "nothing was too long for the path"
         pair.stop()
+
+
+@pytest.mark.parametrize("settings", [LANES, ALONE], ids=["both lanes", "native alone"])
+def test_tagged_super_frames_of_hosts_behind_the_robots(settings, seed, tmp_path):
+    """Super-frames that carry a tag. Where they come out, what has no tag is dropped.
+
+    plc1 --lan0, VLAN 10-- br0 robot1 ===== overlay ===== robot2 br0 --lan0, VLAN 10-- plc2
+    """
+    place = bpffs.prepare(tmp_path / "bpf")
+    try:
+        tags = loader.load(
+            TAGS, {"VLAN": 10}, {"push_tag": "sched_cls", "pop_tag": "sched_cls"}, place.directory / "tags"
+        )
+        tags.close()
+        with Lab("vlan") as lab:
+            pair = TwoRobots(lab)
+            inner = []
+            for number, end in enumerate(pair.ends, 1):
+                inner.append(lab.inner_host(end.host, f"plc{number}", f"10.88.0.{number}/24"))
+                inner[-1].ip("link set eth0 mtu 1400")
+                end.host.ip("link add br0 type bridge forward_delay 0")
+                end.host.ip("link set lan0 master br0")
+                end.host.ip("link set br0 up")
+                end.host.run(["tc", "qdisc", "add", "dev", "lan0", "clsact"])
+                for hook, program in (("ingress", "push_tag"), ("egress", "pop_tag")):
+                    pin = place.directory / "tags" / f"prog_{program}"
+                    end.host.run(["tc", "filter", "add", "dev", "lan0", hook, "bpf", "da", "object-pinned", str(pin)])
+            pair.start({**settings, "bridge": "br0"})
+            before = both(pair)
+            for mode in ("plain", "switching"):
+                streams = Streams(inner[0], inner[1], pair.files)
+                streams.start("10.88.0.2", [30 * MB] * 2, seed, mode)
+                streams.finish(120)
+            carried_by_the_engine(pair, before, 40 * MB)
+            pair.stop()
+    finally:
+        bpffs.remove_tree(place.directory / "tags")
+        bpffs.release(place)
