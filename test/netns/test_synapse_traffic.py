@@ -27,6 +27,8 @@ from support.kernel_fleet import (
     every_kind,
     frame,
     ipv4_udp,
+    opened,
+    sealed,
     send_packets,
     start_all,
     udp,
@@ -38,6 +40,7 @@ from tools.netlab import Lab, read_pcap, unavailable, wait_for
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
 
+HEADERS = 14 + 20 + 8  # of the underlay
 GROUP = "239.255.0.1"  # where DDS participants announce themselves
 SEGMENTS = """
 import socket, sys
@@ -119,14 +122,12 @@ def test_a_tcp_transfer_is_byte_identical_and_nothing_of_it_is_in_clear(fleet, p
     assert receiver.wait_log("^[0-9a-f]{64}$", 60).group() == hashlib.sha256(content).hexdigest()
     least = len(content) // 1400
     sent, received = grown(a, before[0]), grown(b, before[1])
-    assert sent["tx_sealed"] + sent["native_tx_sealed"] >= least
-    assert received["rx_delivered"] + received["native_rx_opened"] >= least
+    assert sealed(sent) >= least and opened(received) >= least
     result = capture.stop()
     seen = 0
     for captured in read_pcap(result.path):
-        seen += len(captured.data) > 1000
+        seen += (len(captured.data) - HEADERS) // 1000  # of the bulk lane several in one: a real interface cuts them
         assert marker[:20] not in captured.data
-        assert len(captured.data) <= 1514, "the sealed packets are on the wire one by one"
     assert seen + result.kernel_drops >= least
 
 
@@ -175,10 +176,11 @@ def test_segments_of_a_udp_super_datagram_arrive_one_by_one(fleet, pair, seed):
     content = random.Random(seed).randbytes(size * count - 100)
     path = fleet.files / "segments"
     path.write_bytes(content)
+    before = ways(a), ways(b)
     receiver = b.host.start([sys.executable, "-c", RECEIVE_DATAGRAMS, str(count)], name="segments")
     receiver.wait_log("^ready$", 5)
     a.host.run([sys.executable, "-c", SEGMENTS, b.vip4, str(size), path])
-    assert receiver.wait(15) == 0
+    assert receiver.wait(15) == 0, (len(receiver.log_text().splitlines()), grown(a, before[0]), grown(b, before[1]))
     received = [bytes.fromhex(line) for line in receiver.log_text().splitlines()[1:]]
     assert received == [content[at : at + size] for at in range(0, len(content), size)]
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 from support.fleet import Fleet, Robot, carry_frames, conversations
-from support.kernel_fleet import RECEIVE_FILE, SEND_FILE, UDP_TOOL, end, every_kind, frame, start_all, udp, ways
+from support.kernel_fleet import RECEIVE_FILE, SEND_FILE, UDP_TOOL, end, every_kind, frame, sealed, start_all, udp, ways
 
 from omni_core.constants import ETHERNET_HEADER, IPV6_OVERHEAD
 from tools.netlab import Lab, read_pcap, unavailable
@@ -73,8 +73,8 @@ def test_a_tcp_transfer_is_byte_identical(fleet, pair, seed):
         before = ways(source)
         source.host.run([sys.executable, "-c", SEND_FILE, target.vip4, path], timeout=60)
         assert receiver.wait_log("^[0-9a-f]{64}$", 60).group() == hashlib.sha256(content).hexdigest()
-        sealed = (ways(source) - before)["tx_sealed"]
-        assert len(content) / 8900 < sealed < len(content) / 4000, "segments are not as long as the MTU allows"
+        frames = sealed(ways(source) - before)
+        assert len(content) / 8900 < frames < len(content) / 4000, "segments are not as long as the MTU allows"
 
 
 def test_datagrams_and_frames_of_many_sizes(pair, seed):

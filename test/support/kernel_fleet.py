@@ -52,6 +52,15 @@ def ways(robot: Robot) -> Counter[str]:
     return Counter(status["ways"]) + Counter(status["drops"])
 
 
+def sealed(counted: Counter[str]) -> int:
+    """Frames, on either lane."""
+    return counted["tx_sealed"] + counted["native_tx_sealed"]
+
+
+def opened(counted: Counter[str]) -> int:
+    return counted["rx_delivered"] + counted["native_rx_opened"]
+
+
 def udp(host: Host, name: str, *words: object) -> LabProcess:
     """udp_tool.py, started and ready."""
     number = sum(1 for _ in host.lab.logs.glob(f"{host.name}-{name}*"))
