@@ -51,6 +51,7 @@ MARKER_MAC: Mac = bytes.fromhex("02ffffffff01")  # at the marker
 MARKER_LOCAL: Mac = bytes.fromhex("02ffffffff02")  # at the local port
 MARKER_AT = Endpoint("203.0.113.77", 7777)
 MARKER_AT_6 = Endpoint("2001:db8:77::77", 7777)
+_MARKER_ID, _MARKER_KEY = 0xFFFF, bytearray(b"m" * 32)
 _OF_MARKER = {MARKER_MAC, MARKER_LOCAL}
 
 _CHUNK = 32  # packets between two markers: no queue on the way may overflow
@@ -99,7 +100,8 @@ class NativeRig:
     """A running engine with its surroundings. ``taps``: our ends of the queues, with the header in front of frames."""
 
     def __init__(self, directory: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None) -> None:
-        """In the calling thread's network, which ``prepare_network`` has prepared."""
+        """In the calling thread's network, which ``prepare_network`` has prepared. ``environment``: of the engine."""
+        self.routes: dict[Endpoint, RouteInfo] = {}
         pairs = [_socket_pair() for _ in range(workers)]
         self.taps = [ours for ours, _ in pairs]
         self.port = UdpPort.open(PORT, [HERE_4, HERE_6])
@@ -119,12 +121,14 @@ class NativeRig:
                 sock.close()
         self.client = self.process.client
 
+    def adopt(self) -> None:
+        """As the next Ganglion does; the one before has left, or will find that it is gone."""
+        self.process = NativeProcess.adopt(self.process.path, protocol.Mode.ALONE)
+        self.client = self.process.client
+
     def plane(self, local_mac: Mac | None, **limits: float) -> NativeDataPlane:
         settings = {"ageing": FDB_AGEING, "max_per_peer": FDB_MAX_PER_PEER, "max_local": FDB_MAX_LOCAL, **limits}
-        return NativeDataPlane(self.client, local_mac=local_mac, route=self.route, **settings)
-
-    def route(self, endpoint: Endpoint) -> RouteInfo | None:
-        return None
+        return NativeDataPlane(self.client, local_mac=local_mac, route=self.routes.get, **settings)
 
     def at(self, endpoint: Endpoint) -> socket.socket:
         """A socket with that address, made when first asked for."""
@@ -183,15 +187,17 @@ class DrivenNative(DataPlane):
         self._frames: list[bytes] = []
         self._datagrams: list[Datagram] = []
         self._drops: Counter[DropReason] = Counter()
-        key = bytearray(b"m" * 32)
-        self._aead, self._sequence = Aead(key), 0
-        marker = rig.client
-        marker.add_session(MARKER, protocol.NO_SLOT, 0xFF, 0xFFFF, key, key, ALWAYS)
-        marker.use_session(0xFFFF)
-        marker.set_peer(MARKER, MARKER_AT)
-        marker.set_static(MARKER_MAC, MARKER, None)
-        marker.set_static(MARKER_LOCAL, None, None)
-        rig.at(MARKER_AT)
+        self._aead, self._sequence = Aead(_MARKER_KEY), 0
+        self._add_marker()
+
+    def _add_marker(self) -> None:
+        client = self.rig.client
+        client.add_session(MARKER, protocol.NO_SLOT, 0xFF, _MARKER_ID, _MARKER_KEY, _MARKER_KEY, ALWAYS)
+        client.use_session(_MARKER_ID)
+        client.set_peer(MARKER, MARKER_AT)
+        client.set_static(MARKER_MAC, MARKER, None)
+        client.set_static(MARKER_LOCAL, None, None)
+        self.rig.at(MARKER_AT)
 
     @property
     def name(self) -> str:
@@ -217,7 +223,10 @@ class DrivenNative(DataPlane):
 
     def adopted(self) -> list[AdoptedSession]:
         self._events.clear()
-        return self.native.adopted()
+        offered = self.native.adopted()
+        self._add_marker()
+        self._sequence = 0
+        return offered
 
     def set_path(self, peer: PeerId, endpoint: Endpoint) -> None:
         self.rig.at(Endpoint(*endpoint))
@@ -300,7 +309,7 @@ class DrivenNative(DataPlane):
             self._clock.set(now)
 
     def _seal(self, inner: bytes) -> bytes:
-        header = b"".join(each.to_bytes(8, "little") for each in (0xFFFF, self._sequence, self._sequence))
+        header = b"".join(each.to_bytes(8, "little") for each in (_MARKER_ID, self._sequence, self._sequence))
         packet = header + self._aead.seal(self._sequence, inner, header)
         self._sequence += 1
         return packet
