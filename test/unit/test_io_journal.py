@@ -21,6 +21,8 @@ from omni_core.io.journal import (
     MadePort,
     MovedAddress,
     MovedRoute,
+    NativeRuns,
+    StartedEngine,
 )
 
 STEPS = (
@@ -30,6 +32,8 @@ STEPS = (
     AddedAddress("br0", "10.77.0.1/24"),
     MovedAddress("eth1", "192.168.1.5/24", "192.168.1.255", "eth1", 0),
     MovedRoute("eth1", "0.0.0.0/0", "192.168.1.1", None, 254, 4, 0, 100),
+    StartedEngine("/run/omni/omni0.native.sock", 4711, 123456),
+    NativeRuns("hash", 2, "key", 51820, ["10.0.0.1"], "", ["10.77.0.1/24"], 1418, "why"),
 )
 
 
