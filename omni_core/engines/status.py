@@ -66,10 +66,10 @@ class GanglionStatus:
     rx_bytes: int
     peers: list[PeerStatus]
     drops: dict[str, int]  # drop reason in lower case -> count
-    engine_reason: str = ""  # why not the engine in the kernel; "" when it is, or nobody asked for it
+    engine_reason: str = ""  # why not the engine in the kernel (nor the native one); "" when nobody asked for better
     bulk_lane: str = ""  # with the engine kernel: "on", or "off: " and why
     underlay: list[UnderlayStatus] = field(default_factory=list)  # with the engine kernel
-    ways: dict[str, int] = field(default_factory=dict)  # with the engine kernel: what its programs did, and how often
+    ways: dict[str, int] = field(default_factory=dict)  # what an engine outside this process did, and how often
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -63,7 +63,7 @@ class GanglionRequests:
         keep = request.get("keep", False)
         if keep and not self._driver.outlives:
             raise ConfigError(
-                "keep", "the engine python ends with its process", "stop without it, or use engine kernel"
+                "keep", "the engine python ends with its process", "stop without it, or use engine kernel or native"
             )
         self._driver.request_stop(keep=bool(keep))
         return {"pid": os.getpid()}

@@ -27,9 +27,7 @@ def kernel_version(machine: Machine) -> Finding:
         return problem("kernel", "this is not Linux", "run omni on Linux")
     wanted = ".".join(map(str, KERNEL_ENGINE))
     if (int(match[1]), int(match[2])) < KERNEL_ENGINE:
-        return note(
-            "kernel", f"Linux {release}; the kernel engine needs {wanted}, the python engine runs", "a newer kernel"
-        )
+        return note("kernel", f"Linux {release}; the kernel engine needs {wanted}, the others run", "a newer kernel")
     return ok("kernel", f"Linux {release}, new enough for the kernel engine ({wanted}) too")
 
 
