@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_ganglion_options(parser)
     parser.add_argument(
         "--keep", action="store_true",
-        help="leave the interface and the engine (kernel or native) running, for a Ganglion that starts within a minute "
-        "to take over (an update, a restart): not a frame is lost",
+        help="leave the interface and the engine (kernel or native) running, for a Ganglion that starts within a "
+        "minute to take over (an update, a restart): not a frame is lost",
     )  # fmt: skip
     parser.add_argument(
         "--timeout", type=seconds, default=20.0, metavar="S", help="give up waiting after S seconds, exit code 5"
