@@ -11,10 +11,13 @@ import contextlib
 import itertools
 import mmap
 import os
+import re
 import select
+import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +38,7 @@ from omni_core.dataplane.port import (
 )
 from omni_core.drops import DropReason
 from omni_core.io.native import protocol
+from omni_core.io.native.binary import native_binary
 from omni_core.io.native.plane import NativeDataPlane
 from omni_core.io.native.process import NativeProcess
 from omni_core.io.netlink import RouteInfo
@@ -73,8 +77,14 @@ def build_clock(directory: Path) -> Path:
     """native_clock.c, compiled."""
     library = directory / "native_clock.so"
     source = Path(__file__).with_name("native_clock.c")
-    subprocess.run(["cc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run(["cc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
     return library
+
+
+def sanitizer() -> tuple[str, ...]:
+    """The library of AddressSanitizer where the engine is built with it (OMNI_NATIVE): it has to come first."""
+    needed = subprocess.run(["ldd", native_binary()], check=True, capture_output=True, text=True).stdout
+    return tuple(re.findall(r"=> (\S*/libasan\S*)", needed))
 
 
 class TestClock:
@@ -87,7 +97,7 @@ class TestClock:
         file.chmod(0o644)
         with file.open("r+b") as opened:
             self._map = mmap.mmap(opened.fileno(), mmap.PAGESIZE)
-        self.environment = {"LD_PRELOAD": str(library), "OMNI_TEST_CLOCK": str(file)}
+        self.environment = {"LD_PRELOAD": " ".join((*sanitizer(), str(library))), "OMNI_TEST_CLOCK": str(file)}
         self._now = 0.0
         self.set(now)
 
@@ -107,8 +117,13 @@ class NativeRig:
         self.port = UdpPort.open(PORT, [HERE_4, HERE_6])
         sockets = self.port.share(workers)
         self.places: dict[Endpoint, socket.socket] = {}
+        self._complaints = Path(tempfile.mkdtemp(prefix="omni-native-"))
+        self._complaints.chmod(0o777)  # for nobody
+        options = f"log_path={self._complaints}/sanitizer:detect_leaks=0:halt_on_error=1"
         try:
-            with mock.patch.dict(os.environ, environment or {}):
+            with mock.patch.dict(
+                os.environ, {"ASAN_OPTIONS": options, "UBSAN_OPTIONS": options, **(environment or {})}
+            ):
                 self.process = NativeProcess.start(
                     str(directory / "omni0.native.sock"),
                     name="omni0",
@@ -161,6 +176,9 @@ class NativeRig:
         self.port.close()
         for sock in (*self.places.values(), *self.taps):
             sock.close()
+        said = "".join(file.read_text() for file in self._complaints.iterdir())
+        shutil.rmtree(self._complaints)
+        assert not said, said
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:
