@@ -94,6 +94,7 @@ class NativePort:
                 different.append("mtu")
             if different:
                 raise SystemRefused(request.plan.name, f"not as before: {', '.join(different)}", "make it anew")
+            request.udp.set_merging(True)
             request.udp.steer(workers)
             undo.pop_all()
         return port
@@ -116,6 +117,7 @@ class NativePort:
     def _start(cls, request: PortRequest, netlink: Netlink, queues: TapQueues, reason: str) -> NativePort:
         path, workers, journal = _socket(request), len(queues.fds), request.journal
         with contextlib.ExitStack() as undo:
+            request.udp.set_merging(True)  # as the engine does with its own
             sockets = request.udp.share(workers)
             undo.callback(request.udp.unshare)
             started = StartedEngine(path, 0, 0)
