@@ -18,6 +18,7 @@ PROGRESS = (
     "omni_core.io.ganglion_driver",
     "omni_core.io.nucleus_driver",
     "omni_core.io.synapse.attachments",
+    "omni_core.io.synapse.bulk_watch",
 )  # loggers whose info is shown
 
 logger = logging.getLogger(__name__)
