@@ -4,6 +4,7 @@ and pings that go on meanwhile. What the lane carries is in test_bulk_transfers.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from netns.test_native_life import engines, status_of
 from netns.test_synapse_life import Stream, session_ids, start, traces
+from netns.test_synapse_traffic import RECEIVE_DATAGRAMS, SEGMENTS
 from support import fleet as fleet_module
 from support.fleet import Fleet, Robot
 from support.kernel_fleet import UDP_TOOL, end, opened, sealed, udp, ways
@@ -140,6 +142,23 @@ def test_elephants_take_the_one_lane_and_mice_the_other(a, b, seed):
     assert "bulk lane on" in a.omni("status")
     (peer,) = a.status()["peers"]
     assert peer["tx_bytes"] > SIZE, "of both lanes"
+
+
+@pytest.mark.parametrize(("size", "count"), [(1200, 50), (500, 128)])
+def test_udp_super_frames_pass_whole(a, b, seed, size, count):
+    """A sender of QUIC, say. More of them than the engine's queue holds frames."""
+    content = random.Random(seed).randbytes(size * count - 100)
+    path = a.fleet.files / "segments"
+    path.write_bytes(content)
+    receiver = b.host.start([sys.executable, "-c", RECEIVE_DATAGRAMS, str(count)], name=f"segments{size}")
+    receiver.wait_log("^ready$", 5)
+    before = ways(a)
+    a.host.run([sys.executable, "-c", SEGMENTS, b.vip4, str(size), path])
+    assert receiver.wait(15) == 0
+    received = [bytes.fromhex(line) for line in receiver.log_text().splitlines()[1:]]
+    assert received == [content[at : at + size] for at in range(0, len(content), size)]
+    sent = ways(a) - before
+    assert (sent["tx_bulk"], sent["native_tx_super"], sent["native_tx_sealed"]) == (1, 1, count)
 
 
 def test_the_engine_has_few_privileges(a):
