@@ -42,7 +42,6 @@ _ROUTES_REFRESH = 10.0  # s; as long may packets be fragmented that have become 
 
 
 class NativePort:
-    outlives = True
     look_every = _ROUTES_REFRESH
 
     def __init__(self, request: PortRequest, process: NativeProcess, netlink: Netlink) -> None:
@@ -88,6 +87,7 @@ class NativePort:
             undo.callback(process.leave)
             workers = process.client.hello.workers
             port = cls(request, process, netlink)
+            undo.callback(port._routes.close)
             wanted = agreement(request, process, workers, port.mtu, left.reason)
             different = [each.name for each in fields(left) if getattr(left, each.name) != getattr(wanted, each.name)]
             if request.plan.mtu_fixed and request.plan.mtu != port.mtu:
@@ -137,9 +137,14 @@ class NativePort:
             known = replace(started, pid=process.pid, started=process.started)
             journal.replace([known if step == started else step for step in journal.steps])
             port = cls(request, process, netlink)
+            undo.callback(port._routes.close)
             journal.add(agreement(request, process, workers, port.mtu, reason))
             undo.pop_all()
         return port
+
+    @property
+    def outlives(self) -> bool:
+        return self.plane.gone is None
 
     def make_pump(
         self,
