@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import random
 import socket
 import threading
 import time
@@ -18,7 +19,7 @@ from omni_core.errors import LocalMisuse, SystemRefused
 from omni_core.io.native import client as module
 from omni_core.io.native import protocol
 from omni_core.io.native.client import EngineGone, NativeClient
-from omni_core.io.native.events import ForeignDatagram, GroupFrame, Learned
+from omni_core.io.native.events import ForeignDatagram, GroupFrame, Learned, parse_event
 from omni_core.io.native.protocol import EventType, Message
 from omni_core.types import Endpoint
 
@@ -396,3 +397,16 @@ def test_a_flood_of_events_leaves_room_for_others(
     assert len(client.take_events()) == 3
     assert len(client.take_events()) == 3
     assert len(client.take_events()) == len(EVENTS) - 6
+
+
+def test_any_bytes_are_an_event_or_make_no_sense(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(20_000):
+        kind, body = (
+            draw.choice([*EventType, 0, 71, 0xFFFF]),
+            draw.randbytes(draw.choice((0, 7, 8, 16, 24, 32, 40, 60))),
+        )
+        try:
+            parse_event(kind, body)
+        except ValueError:
+            pass

@@ -421,6 +421,20 @@ def test_a_peer_on_a_socket_of_its_family(rig: NativeRig) -> None:
         wait_for_one(rig.at(Endpoint(host, 66)))
 
 
-def test_one_session_too_many_is_no_accident(rig: NativeRig) -> None:
+def test_what_the_engine_refuses_is_logged(rig: NativeRig, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SystemRefused, match="SET_FLOOD"):
         rig.client.set_flood(range(5000))
+    rig.plane(MAC_A).set_flood(range(5000))
+    assert [message.split(".")[0] for message in caplog.messages] == ["omni-native: SET_FLOOD: Invalid argument"]
+
+
+def test_a_zone_that_is_no_interface_any_more(rig: NativeRig) -> None:
+    plane = rig.plane(MAC_A)
+
+    def route(endpoint: Endpoint) -> RouteInfo | None:
+        raise OSError("no such interface")
+
+    plane._route = route
+    plane.set_path(1, Endpoint("fe80::1%gone0", 1))
+    plane.refresh_routes()
+    assert plane._paths == {}

@@ -27,7 +27,7 @@ from omni_core.dataplane.port import (
     SessionStats,
 )
 from omni_core.drops import DropCounters, DropReason
-from omni_core.errors import LocalMisuse
+from omni_core.errors import LocalMisuse, SystemRefused
 from omni_core.io.native import protocol
 from omni_core.io.native.client import EngineGone, NativeClient
 from omni_core.io.native.events import Event, ForeignDatagram, GroupFrame, Learned
@@ -319,7 +319,11 @@ class NativeDataPlane(DataPlane):
             raise LocalMisuse("there is no session with this receive id")
 
     def _mtu(self, endpoint: Endpoint) -> int:
-        route = self._route(endpoint)
+        """0: not known."""
+        try:
+            route = self._route(endpoint)
+        except OSError:  # its zone is no interface any more
+            return 0
         return route.mtu if route is not None else 0
 
     def _write_path(self, peer: PeerId, endpoint: Endpoint, mtu: int) -> None:
@@ -332,7 +336,7 @@ class NativeDataPlane(DataPlane):
 
 
 class _Guard:
-    """What is done ``with`` it ends where the engine has gone, which is told."""
+    """What is done ``with`` it ends where the engine has gone, which is told, or refuses something, which is logged."""
 
     def __init__(self, tell: Callable[[EngineGone], None]) -> None:
         self._tell = tell
@@ -341,7 +345,10 @@ class _Guard:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, EngineGone):
+        if isinstance(error, EngineGone):
+            self._tell(error)
+        elif isinstance(error, SystemRefused):
+            logger.warning("%s", error)
+        else:
             return False
-        self._tell(error)
         return True
