@@ -144,6 +144,19 @@ def test_a_killed_ganglion_loses_nothing(a, b):
     assert b.reaches(a.vip6)
 
 
+def test_a_transfer_does_not_notice_that_ganglia_die_and_come_back(a, b, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(10_000_000) * 40)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    receiver = b.host.start([sys.executable, "-c", RECEIVE_FILE, b.vip4], name="receive-on")
+    wait_for(lambda: ":7000" in b.host.run(["ss", "-ltn"]).stdout, 10, "the listener")
+    sender = a.host.start([sys.executable, "-c", SEND_FILE, b.vip4, str(file)], name="send-on")
+    a.kill()
+    assert "taking over the native engine that runs" in start(a, engine="native").log_text()
+    assert receiver.wait_log(r"[0-9a-f]{64}", 120)[0] == digest
+    assert (sender.wait(10), receiver.wait(10)) == (0, 0)
+
+
 def test_a_stop_that_keeps_loses_nothing(a, b):
     stream, (engine,) = Stream(a, b.vip4), engines(a)
     for wanted in ("native", "auto"):
