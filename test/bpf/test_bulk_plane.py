@@ -66,10 +66,14 @@ def takes(world: World, inner: bytes = SUPER) -> bool:
 def test_a_new_engine_gets_everything(world: World) -> None:
     assert not is_on(world) and not takes(world)
     process = FakeProcess()
-    process.client.on_request = lambda name: pytest.fail("too early") if is_on(world) else None
+    client = process.client
+    seen: list[tuple[str, bool, int]] = []
+    client.on_request = lambda name: seen.append((name, is_on(world), entry(world, FOUR).bulk))
     world.plane.set_streams(FOUR, True)
     assert world.plane.use_engine(cast(Any, process))
-    client = process.client
+    off = ["sessions", "retain", "add_session", "add_session"]
+    assert seen[:5] == [*((name, False, 0) for name in off), ("forward", True, 0)], "then packets, then frames"
+    assert {each[0] for each in seen[5:]} == {"set_peer", "use_session"}
     for keys in world.here.values():
         held = client.held[keys.receive_id]
         slot = world.rig.maps["session_slots"].lookup(keys.receive_id.to_bytes(8, "little"))
@@ -191,14 +195,14 @@ def test_an_engine_that_dies_is_lost_once(world: World, do: Any, caplog: pytest.
     process = begin(world)
     assert takes(world)
     lost: list[bool] = []
-    world.plane.bulk.on_lost = lambda: lost.append(is_on(world))
+    world.plane.bulk.on_lost = lambda: lost.append(process.stopped)
     process.client.gone = True
     with caplog.at_level(logging.WARNING):
         do(world)
         world.plane.set_path(FOUR, AT[FOUR])
         world.plane.use_session(world.here[FOUR].receive_id)
-    assert lost == [False], "told once, when the programs know already"
-    assert process.stopped, "by force: it must not use a slot that is another session's"
+    assert lost == [False], "told once, while the connection is open"
+    assert process.stopped and not is_on(world)
     assert [record.message for record in caplog.records] == [
         "the native engine is lost, the kernel goes on alone: it has ended"
     ]
@@ -215,7 +219,9 @@ def test_the_next_engine_goes_on(world: World) -> None:
         stream.tx_sequence, stream.next = 1000, 5
     first.client.gone = True
     world.plane.read_bulk(world.now)
+    assert entry(world, FOUR).bulk, "which says nothing while there is no engine"
     second = begin(world)
+    assert takes(world)
     second.client.counted = {NativeWay.TX_SEALED: 7}
     assert set(second.client.held) == {keys.receive_id for keys in world.here.values()} and takes(world)
     with world.rig.stream(world.here[FOUR].receive_id, abi.BULK_STREAM) as stream:

@@ -93,12 +93,7 @@ class Transfer:
 
     def _bytes(self) -> int:
         """That came to the host, inside packets and out."""
-        names, numbers = (
-            line.split()
-            for line in self._target.host.run(["cat", "/proc/net/netstat"]).stdout.splitlines()
-            if line.startswith("IpExt:")
-        )
-        return int(numbers[names.index("InOctets")])
+        return counter(self._target, "netstat", "IpExt:", "InOctets")
 
 
 def engine_of(robot: Robot) -> int:
@@ -219,7 +214,7 @@ def test_one_that_dies_again_and_again(a, b, seed):
 @pytest.mark.parametrize("how", ["killed", "stopped, and keeps"])
 def test_without_a_ganglion_both_lanes_go_on(a, b, seed, how):
     """Not one frame is lost, on either lane."""
-    before = lane_frames(a, b)
+    before = Lane(a, b)
     pings, transfer, engine = Stream(b, a.vip4), Transfer(a, b, seed, 2 * SIZE), engine_of(a)
     if how == "killed":
         a.kill()
@@ -232,14 +227,27 @@ def test_without_a_ganglion_both_lanes_go_on(a, b, seed, how):
     transfer.finish()
     sent, answered = pings.end()
     assert sent == answered, f"{sent - answered} of {sent} pings unanswered"
-    frames, arrived = lane_frames(a, b)
-    assert frames - before[0] == arrived - before[1] > 0, "frames of the bulk lane that were sealed and opened"
+    after = Lane(a, b)
+    overflowed = after.overflowed - before.overflowed
+    print(f"{overflowed} packets had no room at the receiver's socket")
+    lost = (after.sealed - before.sealed) - (after.opened - before.opened)
+    assert lost == overflowed, f"{lost} frames of the bulk lane were lost, {overflowed} of them at a full socket"
     Transfer(b, a, seed).finish()
 
 
-def lane_frames(a: Robot, b: Robot) -> tuple[int, int]:
-    """That a's engine has sealed and b's opened; the same when none is on its way."""
-    return ways(a)["native_tx_sealed"], ways(b)["native_rx_opened"]
+class Lane:
+    """Frames from a to b, when none is on its way. A busy machine may overflow a socket, whoever lives or dies."""
+
+    def __init__(self, a: Robot, b: Robot) -> None:
+        self.sealed, self.opened = ways(a)["native_tx_sealed"], ways(b)["native_rx_opened"]
+        self.overflowed = counter(b, "snmp", "Udp:", "RcvbufErrors")
+
+
+def counter(robot: Robot, file: str, line: str, name: str) -> int:
+    """One of those in /proc/net."""
+    text = robot.host.run(["cat", f"/proc/net/{file}"]).stdout
+    names, numbers = (each.split() for each in text.splitlines() if each.startswith(line))
+    return int(numbers[names.index(name)])
 
 
 def test_both_killed(a, b, seed):

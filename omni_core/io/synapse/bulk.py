@@ -18,7 +18,7 @@ from omni_core.dataplane.port import Confirmed, ControlFrame, Datagram, DataPlan
 from omni_core.errors import OmniError
 from omni_core.io.native.client import EngineGone, NativeClient
 from omni_core.io.native.events import ForeignDatagram, Learned
-from omni_core.io.synapse import abi
+from omni_core.io.synapse import abi, syscalls
 from omni_core.io.synapse.slots import SessionSlots
 from omni_core.io.synapse.tables import KernelFdb
 from omni_core.types import Endpoint, PeerId
@@ -66,7 +66,7 @@ class BulkLane:
     is said once, in the log and to ``on_lost``. Not thread-safe."""
 
     def __init__(self, slots: SessionSlots, fdb: KernelFdb, switch: Callable[[bool], None]) -> None:
-        """``switch`` tells the programs, before it returns, whether there is an engine to give frames to."""
+        """``switch`` tells the programs, before it returns, whether stream 1 is an engine's."""
         self.on_lost: Callable[[], None] = lambda: None  # while the connection is still open
         self._slots = slots
         self._fdb = fdb
@@ -89,10 +89,15 @@ class BulkLane:
     # --- which engine ---------------------------------------------------------------------------------------------
 
     def take(self, process: Process, peers: Collection[PeerId]) -> None:
-        """An engine that is new, or that an earlier Ganglion had: it gets the sessions that it does not have, and loses
-        those that are not here. Then it is to be told of each peer (``follow``), and to ``go``."""
+        """An engine that is new, or that an earlier Ganglion had: it gets the sessions that it does not have, loses
+        those that are not here, and begins to forward. Then it is to be told of each peer (``follow``). For a new one,
+        no peer's entry may say yet that an engine can seal for it. Takes milliseconds."""
         self._process = process
-        self._do(self._bring_up_to_date, peers)
+        if self._do(self._bring_up_to_date, peers):
+            self._switch(True)
+            syscalls.grace()  # no program is opening stream 1 any more: its replay window has one writer
+        if not self._do(lambda engine: engine.forward(True)):
+            self.give_up("it does not begin")
 
     def _bring_up_to_date(self, engine: NativeClient, peers: Collection[PeerId]) -> None:
         known = {row.receive_id for row in engine.sessions()}
@@ -107,17 +112,11 @@ class BulkLane:
                 for key in keys:
                     key[:] = bytes(len(key))
 
-    def go(self) -> bool:
-        """The programs may give it frames. False: it is lost."""
-        if self._do(lambda engine: engine.forward(True)):
-            self._switch(True)
-        return self.engine is not None
-
     def end(self) -> None:
         """The lane ends and the engine with it, its keys wiped. Blocks while it ends."""
-        self._switch(False)
         self._do(self._count)
         self._forget()
+        self._switch(False)
 
     def detach(self) -> None:
         """Let go of the engine, which goes on."""
@@ -131,12 +130,14 @@ class BulkLane:
             self._lose(problem)
 
     def _lose(self, problem: str) -> None:
-        self._switch(False)
         logger.warning("the native engine is lost, the kernel goes on alone: %s", problem)
         self.on_lost()
-        self._forget()  # ended by force: it might still use a slot that is another session's by then
+        self._forget()
+        self._switch(False)
 
     def _forget(self) -> None:
+        """It has ended when this returns, by force if need be: it must not use a slot that is another session's, nor a
+        window that is the programs'."""
         process, self._process = self._process, None
         if process is not None:
             process.stop()

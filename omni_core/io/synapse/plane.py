@@ -418,10 +418,11 @@ class KernelDataPlane(DataPlane):
 
     def use_engine(self, process: Process) -> bool:
         """Elephants go to this native engine from now on, see ``BulkLane.take``. False: it was lost meanwhile."""
+        if not self._config.bulk_ifindex:
+            self.refresh_routes()  # entries of an engine before
         self.bulk.take(process, self._peers)
-        for peer in self._peers.values():
-            self._write_peer(peer)
-        return self.bulk.go()
+        self.refresh_routes()
+        return self.bulk.engine is not None
 
     def _switch_bulk(self, on: bool) -> None:
         wanted = self._bulk_ifindex if on else 0
