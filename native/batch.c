@@ -16,7 +16,7 @@
 #endif
 
 #define MESSAGES 64	 /* in one system call */
-#define FULL_WAIT_MS 20 /* for a full socket; then its packets are dropped */
+#define FULL_WAIT_MS 20 /* for a full socket, once in a flush; then packets are dropped */
 
 uint8_t *batch_room(struct worker *worker, size_t length)
 {
@@ -54,6 +54,7 @@ struct outgoing {
 	unsigned packets[MESSAGES];
 	unsigned count;
 	unsigned socket;
+	int waited; /* in vain: a socket that stays full must not hold up the worker, nor who waits for it */
 };
 
 /* Sends all messages, in order. What the kernel refuses is dropped, but for runs that it cannot segment. */
@@ -75,8 +76,9 @@ static void send_messages(struct worker *worker, struct outgoing *out, struct ru
 		if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
 			struct pollfd full = {.fd = socket, .events = POLLOUT};
 
-			if (poll(&full, 1, FULL_WAIT_MS) > 0)
+			if (!out->waited && poll(&full, 1, FULL_WAIT_MS) > 0)
 				continue;
+			out->waited = 1;
 		}
 		if (out->packets[sent] > 1 && (errno == EINVAL || errno == EIO || errno == EMSGSIZE || errno == EOPNOTSUPP)) {
 			/* EINVAL: longer than the path MTU that the kernel knows. EIO: no checksum offload. Others: old kernels */
@@ -141,6 +143,7 @@ void batch_flush(struct worker *worker)
 	struct run *runs[MESSAGES];
 
 	out.count = 0;
+	out.waited = 0;
 	for (unsigned i = 0; i < batch->count; i++) {
 		struct run *run = &batch->runs[i];
 		uint8_t *at = batch->arena + run->at;

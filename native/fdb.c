@@ -17,6 +17,7 @@
 #define FDB_FREE 3
 #define FDB_REFRESH UINT64_C(1000000000) /* ns; "last seen" is not written more often: the line stays shared */
 #define CACHE_TIME UINT64_C(100000000)	 /* ns */
+#define VLANS 4096
 #define KERNEL_STATIC 1			 /* SYNAPSE_FDB_STATIC */
 
 struct kernel_key {
@@ -304,6 +305,11 @@ void fdb_set_static(struct engine *engine, const uint8_t *mac, uint16_t vlan, ui
 	if (!key_of(mac, 0) || (owner != OWNER_LOCAL && !peer_get(engine, owner)))
 		return;
 	pthread_mutex_lock(&fdb->lock);
+	for (unsigned each = 0; vlan == VLAN_ANY && each < VLANS; each++) { /* what was learned of it gives way */
+		slot = own_find(fdb, key_of(mac, (uint16_t)each));
+		if (slot && !slot->pinned)
+			own_remove(engine, slot);
+	}
 	slot = own_find(fdb, key);
 	if (slot && slot->pinned) {
 		slot->owner = owner;

@@ -56,10 +56,13 @@ static int set_capabilities(uint64_t wanted)
 	return (int)syscall(SYS_capset, &header, data);
 }
 
+/* Whoever is not root stays who he is, but keeps no capability that he may have had from his parent either. */
 static int become_nobody(uint64_t capabilities)
 {
-	if (prctl(PR_SET_KEEPCAPS, capabilities != 0, 0, 0, 0) || setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-	    setresuid(NOBODY, NOBODY, NOBODY))
+	if (geteuid() == 0 && (prctl(PR_SET_KEEPCAPS, capabilities != 0, 0, 0, 0) || setgroups(0, NULL) ||
+			       setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY)))
+		return -1;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 		return -1;
 	return set_capabilities(capabilities);
 }
@@ -94,7 +97,7 @@ int privileges_drop(struct engine *engine, int keep_root)
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		goto refused;
-	if (keep_root || geteuid() != 0)
+	if (keep_root)
 		return 0;
 	if (engine->mode == MODE_BULK && lookup_needs_capability(engine->fdb.map))
 		capabilities = UINT64_C(1) << CAP_BPF;
