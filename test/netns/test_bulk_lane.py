@@ -266,6 +266,18 @@ def test_both_killed(a, b, seed):
     Transfer(a, b, seed).finish()
 
 
+def test_an_engine_that_does_not_answer_the_next_ganglion(a, b, seed):
+    """It is ended by force, and another one started."""
+    a.kill()
+    hung = engine_of(a)
+    os.kill(hung, signal.SIGSTOP)
+    process = start(a, engine="kernel")
+    assert "taking over the engine that runs in the kernel" in process.log_text()
+    lane_is(a, "on")
+    assert engine_of(a) != hung
+    Transfer(a, b, seed).finish()
+
+
 # --- without it -------------------------------------------------------------------------------------------------------
 
 

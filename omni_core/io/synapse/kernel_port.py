@@ -149,16 +149,17 @@ class KernelPort:
             undo.callback(made.close)
             devices.check_programs(made, loaded, netlink)
             port = cls(request, loaded, made, adopt=True)
+            undo.callback(port.close, True)
+            port._adopt_engine()
             undo.pop_all()
-        port._adopt_engine()
         return port
 
     def _adopt_engine(self) -> None:
         """It has gone on as the programs have. Where there is none, or another one is wanted, the pump starts it."""
-        request, path = self._request, self._native_socket
+        request = self._request
         if not self._no_bulk:
             try:
-                process = NativeProcess.adopt(path, Mode.BULK)
+                process = NativeProcess.adopt(self._native_socket, Mode.BULK)
                 request.udp.steer(process.client.hello.workers, bulk=True)
             except OmniError as error:
                 logger.info("no native engine is taken over: %s", error)
@@ -166,9 +167,10 @@ class KernelPort:
                 self.plane.use_engine(process)
                 return
         self.plane.bulk.end()
-        if Path(path).exists():  # the UDP port may have been opened beside it
-            stop_left(path, 0, 0)
-            request.udp.reopen()
+        for step in request.journal.steps:
+            if isinstance(step, StartedEngine):
+                stop_left(step.socket, step.pid, step.started)
+                request.udp.reopen()  # it may have been opened beside that one
 
     def make_pump(
         self,
@@ -201,8 +203,12 @@ class KernelPort:
                 maps={option: self._loaded.maps[option].fd for option in ("fdb", "streams", "lane")},
                 merge=merge,
             )
-        known = replace(started, pid=process.pid, started=process.started)
-        journal.replace([known if step == started else step for step in journal.steps])
+        try:
+            known = replace(started, pid=process.pid, started=process.started)
+            journal.replace([known if step == started else step for step in journal.steps])
+        except BaseException:
+            process.stop()
+            raise
         return process
 
     @property
@@ -240,7 +246,10 @@ class KernelPort:
     def close(self, keep: bool) -> None:
         if keep:
             self.plane.detach()
-        self.let_go()
+        else:
+            self.plane.close()
+            self._request.udp.unshare()
+        self._routes.close()
         self._devices.close()
         self._loaded.close()
 
