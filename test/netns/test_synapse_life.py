@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, r
 
 UP = 60.0  # s; it compiles
 EXPECTED_XDP = {"interface": "eth0", "xdp_mode": "driver", "reason": ""}
-DEVICES = {"omni0", "omni0-syn", "omni0-tap"}
+DEVICES = {"omni0", "omni0-syn", "omni0-tap", "omni0-blk"}
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_a_killed_one_is_undone_by_the_engine_python(a, b):
     a.kill()
     process = start(a, engine="python")
     assert "undoing what an earlier Ganglion left" in process.log_text()
-    assert not {"omni0-syn", "omni0-tap"} & set(a.host.interfaces()) and xdp(a.host) == []
+    assert not {"omni0-syn", "omni0-tap", "omni0-blk"} & set(a.host.interfaces()) and xdp(a.host) == []
     assert a.status()["engine"] == "python" and b.reaches(a.vip4)
     outcome = a.host.run([*OMNI, "stop", "--keep"], cwd=REPO, check=False)
     assert outcome.returncode == 2 and "ends with its process" in outcome.stderr
