@@ -19,6 +19,7 @@
 
 #define HOUSEKEEPING UINT64_C(2000000000) /* ns between two looks at the age of entries */
 #define ANSWER_WAIT_MS 1000
+#define RESUME_DELAY UINT64_C(2000000) /* ns */
 
 static struct engine *running; /* for the signal handler */
 
@@ -153,6 +154,8 @@ static void renew_lease(struct engine *engine)
 			while (engine->threads[i].drained != lost && !engine->failed)
 				sched_yield();
 		}
+		/* The stream comes to us again; a program that is just opening a packet of it will soon have done. */
+		engine->resume = monotonic_ns() + RESUME_DELAY;
 	}
 	__atomic_store_n(&engine->lane->alive, monotonic_ns(), __ATOMIC_RELEASE);
 }

@@ -130,6 +130,7 @@ struct engine {
 	struct lane_stream *lane_streams;
 	struct lane_state *lane;
 	_Atomic uint64_t lost_leases;
+	_Atomic uint64_t resume; /* ns; nothing is read before */
 	_Atomic int stopped; /* in order */
 	_Atomic int failed; /* a worker cannot go on (the TAP was taken away) */
 };

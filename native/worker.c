@@ -41,6 +41,7 @@ void mail(struct worker *worker, unsigned to, const struct place *place, const u
 		count(worker, DROP_NO_ROOM, 1);
 }
 
+/* Whether the stream is ours; when it has not been for a while, the control thread has everything thrown away. */
 static int has_lease(struct worker *worker)
 {
 	struct engine *engine = worker->engine;
@@ -51,7 +52,11 @@ static int has_lease(struct worker *worker)
 	if (worker->drained != engine->lost_leases)
 		return 0;
 	alive = __atomic_load_n(&engine->lane->alive, __ATOMIC_RELAXED);
-	return worker->now < alive + LANE_LEASE; /* the control thread sees it too, and has everything thrown away */
+	if (worker->now >= alive + LANE_LEASE)
+		return 0;
+	if (worker->now > alive + LANE_RENEW) /* the control thread is late: it may have to wait for a processor */
+		__atomic_compare_exchange_n(&engine->lane->alive, &alive, worker->now, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return 1;
 }
 
 static void work(struct worker *worker, const struct epoll_event *events, int event_count)
@@ -64,6 +69,8 @@ static void work(struct worker *worker, const struct epoll_event *events, int ev
 		worker->drained = lost;
 		return;
 	}
+	while (worker->now < worker->engine->resume) /* a lease was lost: rare, and short */
+		worker->now = monotonic_ns();
 	for (int i = 0; i < event_count; i++) {
 		uint32_t source = events[i].data.u32;
 
