@@ -54,6 +54,7 @@ def ganglion_message(snapshot: status.GanglionStatus, interface: str, stamp: Tim
         drops=_drop_messages(snapshot.drops),
         engine_reason=snapshot.engine_reason,
         xdp=[_xdp(interface) for interface in snapshot.underlay],
+        bulk_lane=snapshot.bulk_lane,
     )
     message.header.stamp = stamp
     return message

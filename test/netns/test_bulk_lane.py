@@ -11,12 +11,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from netns.test_native_life import engines, status_of
-from netns.test_synapse_life import Stream, session_ids, start, traces
-from netns.test_synapse_traffic import RECEIVE_DATAGRAMS, SEGMENTS
 from support import fleet as fleet_module
 from support.fleet import Fleet, Robot
-from support.kernel_fleet import UDP_TOOL, end, opened, sealed, udp, ways
+from support.kernel_fleet import RECEIVE_DATAGRAMS, SEGMENTS, UDP_TOOL, end, opened, sealed, udp, ways
+from support.lives import UP, Stream, engines, session_ids, start, status_of, traces
 from support.two_robots import Streams
 
 from omni_core.errors import SystemRefused
@@ -25,7 +23,6 @@ from tools.netlab import Lab, unavailable, wait_for
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
 
-UP = 60.0  # s; it compiles
 MB = 1_000_000
 SIZE = 400 * MB  # some seconds
 SOCKET = "/run/omni/omni0.native.sock"

@@ -7,16 +7,14 @@ import hashlib
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from netns.test_synapse_life import Stream, session_ids, traces
 from support import fleet as fleet_module
 from support.fleet import ENVIRONMENT, OMNI, REPO, Fleet, Robot
 from support.kernel_fleet import RECEIVE_FILE, SEND_FILE
+from support.lives import UP, Stream, engines, session_ids, start, status_of, traces
 
 from omni_core.errors import SystemRefused
 from omni_core.io.native.binary import native_binary
@@ -24,7 +22,6 @@ from tools.netlab import Lab, LabProcess, unavailable, wait_for
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
 
-UP = 60.0  # s
 NO_BPF = {"bpf_dir": "/proc/self/nowhere"}
 SOCKET = "/run/omni/omni0.native.sock"
 
@@ -64,32 +61,6 @@ def a(host_of_a: Robot, b: Robot) -> Iterator[Robot]:
         assert host_of_a.process.stop(grace=20) == 0
     assert traces(host_of_a.host) == before and engines(host_of_a) == []
     assert "Traceback" not in host_of_a.process.log_text()
-
-
-def start(robot: Robot, **settings: object) -> LabProcess:
-    process = robot.launch(**settings)
-    process.wait_log("omni0 is up", UP)
-    robot.wait(1)
-    return process
-
-
-def engines(robot: Robot) -> list[int]:
-    """Processes of engines in the robot's network."""
-    inside = subprocess.run(
-        ["ip", "netns", "pids", robot.host.namespace], check=True, capture_output=True, text=True
-    ).stdout
-    found = []
-    for pid in map(int, inside.split()):
-        try:
-            if Path(f"/proc/{pid}/comm").read_text() == "omni-native\n" and "State:\tZ" not in status_of(pid):
-                found.append(pid)
-        except OSError:
-            pass  # it has ended meanwhile
-    return found
-
-
-def status_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/status").read_text()
 
 
 def index(robot: Robot) -> str:

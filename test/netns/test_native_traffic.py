@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from netns.test_synapse_traffic import RECEIVE_DATAGRAMS, SEGMENTS
 from support.fleet import carry_frames, conversations
 from support.frame_tool import MARK
 from support.inner_frames import Packet
-from support.kernel_fleet import UDP_TOOL, end, every_kind, frame, ipv4_udp, udp
+from support.kernel_fleet import RECEIVE_DATAGRAMS, SEGMENTS, UDP_TOOL, end, every_kind, frame, ipv4_udp, udp
 from support.two_robots import TwoRobots
 
 from tools.netlab import Lab, unavailable

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import attach_tool
 from support.fleet import ENVIRONMENT, OMNI, REPO, Fleet, Robot
+from support.lives import UP, Stream, session_ids, start, tool, traces, xdp
 
-from tools.netlab import Host, Lab, LabProcess, unavailable, wait_for
+from tools.netlab import Lab, unavailable, wait_for
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
 
-UP = 60.0  # s; it compiles
 EXPECTED_XDP = {"interface": "eth0", "xdp_mode": "driver", "reason": ""}
 DEVICES = {"omni0", "omni0-syn", "omni0-tap", "omni0-blk"}
 
@@ -53,62 +48,6 @@ def a(host_of_a: Robot, b: Robot) -> Iterator[Robot]:
     if host_of_a.process.running:
         assert host_of_a.process.stop(grace=20) == 0
     assert traces(host_of_a.host) == before
-
-
-def start(robot: Robot, **settings: object) -> LabProcess:
-    process = robot.launch(**settings)
-    process.wait_log("omni0 is up", UP)
-    robot.wait(1)
-    return process
-
-
-def traces(host: Host) -> dict[str, object]:
-    """Everything that a Ganglion could leave behind on its machine."""
-    shell = lambda command: host.run(["sh", "-c", command], check=False).stdout  # noqa: E731
-    return {
-        "links": sorted(host.interfaces()),
-        "xdp": xdp(host),
-        "queues": shell("tc qdisc show; tc filter show dev eth0 ingress"),
-        "pins": shell("ls -A /sys/fs/bpf | grep -v debug"),
-        "mounts": shell("mount -t bpf"),
-        "files": shell("ls -A /run/omni"),
-        "sysctls": shell("ls /proc/sys/net/ipv6/conf; sysctl net.ipv6.conf.all net.ipv4.ip_forward 2>/dev/null"),
-        "addresses": re.sub(r"@if\d+|fe80:\S+", "", host.ip("-br address")),
-        "routes": host.ip("route show"),
-    }
-
-
-def tool(host: Host, *words: str) -> str:
-    environment = {**ENVIRONMENT, "PYTHONPATH": f"{REPO}:{REPO / 'test'}"}
-    return host.run([sys.executable, str(Path(attach_tool.__file__)), *words], env=environment, cwd=REPO).stdout
-
-
-def xdp(host: Host, interface: str = "eth0") -> list[list[object]]:
-    found: list[list[object]] = json.loads(tool(host, "show", interface))
-    return found
-
-
-class Stream:
-    """Pings from one robot to the other's address, a hundred a second."""
-
-    def __init__(self, source: Robot, address: str) -> None:
-        number = sum(1 for _ in source.host.lab.logs.glob("*stream*"))
-        self._process = source.host.start(["ping", "-i", "0.01", address], name=f"stream{number}")
-        self.goes_on()
-
-    def goes_on(self, answers: int = 30) -> None:
-        """Until that many further answers have come."""
-        seen = self._answers()
-        wait_for(lambda: self._answers() >= seen + answers, 10, f"{answers} more answers to pings")
-
-    def end(self) -> tuple[int, int]:
-        """(sent, answered)."""
-        self._process.signal(signal.SIGINT)
-        found = self._process.wait_log(r"(\d+) packets transmitted, (\d+) received", 5)
-        return int(found[1]), int(found[2])
-
-    def _answers(self) -> int:
-        return self._process.log_text().count(" bytes from ")
 
 
 def test_the_engine_and_its_mode_are_in_the_status(a, b):
@@ -295,11 +234,6 @@ def test_engines_are_switched_at_run_time_and_the_interface_stays(a, b):
     a.kill()  # in this state there is nothing to take over
     process = start(a, engine="kernel")
     assert "undoing what an earlier Ganglion left" in process.log_text()
-
-
-def session_ids(robot: Robot, peer: Robot) -> set[str]:
-    found = next(each for each in robot.status()["peers"] if each["name"] == peer.host.name)
-    return {session["id"] for session in found["sessions"]}
 
 
 def test_from_the_engine_python_the_interface_is_made_anew(a, b):

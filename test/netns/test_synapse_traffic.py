@@ -19,7 +19,9 @@ from support.frame_tool import MARK
 from support.kernel_fleet import (
     BROADCAST,
     FRAME_TOOL,
+    RECEIVE_DATAGRAMS,
     RECEIVE_FILE,
+    SEGMENTS,
     SEND_FILE,
     UDP_TOOL,
     compile_packets,
@@ -42,24 +44,6 @@ pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, r
 
 HEADERS = 14 + 20 + 8  # of the underlay
 GROUP = "239.255.0.1"  # where DDS participants announce themselves
-SEGMENTS = """
-import socket, sys
-UDP_SEGMENT = 103
-host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-host.connect((sys.argv[1], 7003))
-host.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, int(sys.argv[2]))
-host.send(open(sys.argv[3], "rb").read())
-"""
-RECEIVE_DATAGRAMS = """
-import socket, sys
-host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-host.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)
-host.bind(("0.0.0.0", 7003))
-host.settimeout(10)
-print("ready", flush=True)
-for _ in range(int(sys.argv[1])):
-    print(host.recv(65536).hex(), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,25 @@ while data := connection.recv(65536):
 print(digest.hexdigest(), flush=True)
 """
 
+SEGMENTS = """
+import socket, sys
+UDP_SEGMENT = 103
+host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+host.connect((sys.argv[1], 7003))
+host.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, int(sys.argv[2]))
+host.send(open(sys.argv[3], "rb").read())
+"""
+RECEIVE_DATAGRAMS = """
+import socket, sys
+host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+host.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)
+host.bind(("0.0.0.0", 7003))
+host.settimeout(10)
+print("ready", flush=True)
+for _ in range(int(sys.argv[1])):
+    print(host.recv(65536).hex(), flush=True)
+"""
+
 
 def start_all(robots: Iterable[Robot], *changes: dict[str, object]) -> None:
     """Together, as each compiles for seconds; the n-th with the n-th changes of its configuration."""
