@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.subjects import ADDRESS_A, ADDRESS_B, PREFIX_LENGTH, Addresses, Kind
 from tools.netlab import Host, Lab, LabError, LabProcess, wait_for
 
-START_TIMEOUT = 20.0  # s until packets cross
+START_TIMEOUT = 45.0  # s until packets cross; fastd tries again after 20 s when two handshakes have met
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"  # daemons live in sbin
 
 # Headers around an inner packet, bytes.

@@ -106,16 +106,17 @@ class UdpPort:
 
         Returns the sockets of its workers: for worker 0 one on each address, then worker 1 ... The caller hands them
         over and closes them, also where nothing comes of it (then ``unshare``). ``bulk``: as in udp_group.py. Our own
-        sockets are others afterwards; what waited there is lost. Raises SystemRefused or ConfigError; the port is then
-        as ``reopen`` leaves it.
+        sockets are others afterwards; what waited there is received first. Raises SystemRefused or ConfigError; the
+        port is then as ``reopen`` leaves it.
         """
+        waiting: list[Datagram] = []
         groups: list[list[socket.socket]] = []
         own: list[socket.socket] = []
         before = [(sock.family, sock.getsockname()) for sock in self._sockets]
         self._unwatch()
         try:
             for sock in self._sockets:
-                theirs, mine = udp_group.bind_group(sock, workers)
+                theirs, mine = udp_group.bind_group(sock, workers, lambda old: waiting.extend(self.receive(old)))
                 groups.append(theirs)
                 own.append(mine)
                 udp_group.steer(mine, workers, bulk=bulk)
@@ -125,6 +126,8 @@ class UdpPort:
             self._bind_again(before)
             raise
         self._go_on(own)
+        if waiting and self._receiver is not None:
+            self._receiver(waiting)  # among them may be an answer that its sender would repeat after seconds only
         return [group[worker] for worker in range(workers) for group in groups]
 
     def steer(self, workers: int, *, bulk: bool = False) -> None:

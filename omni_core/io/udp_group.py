@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import socket
 import struct
+from collections.abc import Callable
 
 from omni_core.constants import FIRST_DATA_BYTE, HEADER_SIZE, IPV4_HEADER, IPV6_HEADER, STREAM_SHIFT
 from omni_core.errors import SystemRefused
@@ -54,11 +55,13 @@ _LANE = HEADER_SIZE - 1  # last byte of the nonce
 BULK_STREAM = 1
 
 
-def bind_group(own: socket.socket, workers: int) -> tuple[list[socket.socket], socket.socket]:
+def bind_group(
+    own: socket.socket, workers: int, drain: Callable[[socket.socket], None]
+) -> tuple[list[socket.socket], socket.socket]:
     """Sockets for ``workers``, and one in place of ``own``, which is closed, in this order on its address and port.
 
-    At no moment is the port anybody's to take. Raises SystemRefused; ``own`` is then as before, or the group is beyond
-    use and closed.
+    ``drain`` is called with ``own`` just before, to read what waits there. At no moment is the port anybody's to take.
+    Raises SystemRefused; ``own`` is then as before, or the group is beyond use and closed.
     """
     address = own.getsockname()
     made: list[socket.socket] = []
@@ -69,6 +72,7 @@ def bind_group(own: socket.socket, workers: int) -> tuple[list[socket.socket], s
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made[0].bind(address)
+        drain(own)
         own.close()  # the kernel moves the last of a group to the place that becomes free: made[0] is the first now
         for sock in made[1:]:
             sock.bind(address)

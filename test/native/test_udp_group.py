@@ -225,6 +225,21 @@ async def test_datagrams_are_received_and_sent_before_and_after() -> None:
     other.close()
 
 
+async def test_what_waits_while_the_port_is_shared_is_received() -> None:
+    """The answer of a Nucleus would else be repeated after seconds only."""
+    port, got = UdpPort.open(0, ["127.0.0.1"]), []
+    port.start(got.extend)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for packet in CONTROL:
+                sender.sendto(packet, ("127.0.0.1", port.port))
+            for companion in port.share(WORKERS):  # nothing was read: the event loop has not had its turn
+                companion.close()
+        assert [packet for packet, _ in got] == CONTROL
+    finally:
+        port.close()
+
+
 def test_merging_is_switched_for_all_that_are_here() -> None:
     port = UdpPort.open(0)
     for on in (False, True):

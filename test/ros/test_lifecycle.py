@@ -244,7 +244,7 @@ def test_a_node_that_is_stopped_may_leave_its_engine_running(
             admin.sendall(b'{"command": "stop", "keep": true}\n')
             assert admin.recv(4096)
         wait_until(lambda: remote.state() == "unconfigured", "the node to stop")
-        assert interfaces() == {"omni0", "omni0-syn", "omni0-tap"}
+        assert interfaces() == {"omni0", "omni0-syn", "omni0-tap", "omni0-blk"}
         assert remote.change("configure")
         assert "taking over the engine that runs in the kernel" in caplog.text
         assert remote.change("cleanup")
