@@ -45,7 +45,6 @@ struct session {
 	struct session *next; /* in its bucket */
 	uint64_t receive_id, send_id, expires;
 	struct peer *peer;
-	uint32_t slot;
 	_Atomic uint32_t confirmed;
 	_Atomic uint32_t owner; /* worker that writes the replay windows; NO_OWNER */
 	uint32_t mailed;	/* packets that others have mailed to the owner, in a row */

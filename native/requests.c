@@ -170,8 +170,6 @@ static const size_t body_sizes[] = {
 	[MESSAGE_STATS] = sizeof(struct session_id),
 	[MESSAGE_SESSIONS] = sizeof(struct cursor),
 	[MESSAGE_FDB] = sizeof(struct cursor),
-	
-
 };
 
 union body {

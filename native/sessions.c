@@ -104,7 +104,6 @@ int session_add(struct engine *engine, const struct add_session *request)
 	session->send_id = request->send_id;
 	session->expires = request->expires;
 	session->peer = peer;
-	session->slot = request->slot;
 	session->owner = NO_OWNER;
 	session->streams =
 		engine->lane_streams ? &engine->lane_streams[request->slot * LANE_STREAMS] : session->own_streams;
