@@ -147,6 +147,26 @@ FIELDS: tuple[Field, ...] = (
         unit="peers", minimum=0, maximum=4096,
     ),
     Field(
+        "multicast", "string", "learn",
+        "IP multicast: learn (only to peers that listen to the group, and for DDS to its domain), or flood (to all).",
+        "use learn, or flood",
+        choices=("learn", "flood"), required=True,
+    ),
+    Field(
+        "spdp_cache", "string", "on",
+        "DDS discovery: announcements of participants are kept, given to new ones at once, and not repeated over the "
+        "underlay while unchanged. off: every announcement is sent as it is.",
+        "use on, or off",
+        choices=("on", "off"), required=True,
+    ),
+    Field(
+        "dds_sysctls", "string", "auto",
+        "Kernel settings of the DDS tuning guide (buffers for large messages): auto (set while the node is configured, "
+        "restored afterwards; settings that are good already stay), or off.",
+        "use auto, or off",
+        choices=("auto", "off"), required=True,
+    ),
+    Field(
         "fdb_ageing", "double", constants.FDB_AGEING,
         "Time after which a MAC address that is not seen is forgotten.",
         f"use {constants.FDB_AGEING:g}, the default of IEEE 802.1D",
@@ -222,6 +242,9 @@ class GanglionConfig:
     bulk_lane: Literal["auto", "off"]
     bpf_dir: str
     mesh_limit: int
+    multicast: Literal["learn", "flood"]
+    spdp_cache: Literal["on", "off"]
+    dds_sysctls: Literal["auto", "off"]
     fdb_ageing: float  # s
     fdb_max_per_peer: int
     static_peers: tuple[StaticPeer, ...]

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol, TypeAlias
 
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.drops import DropReason
 from omni_core.types import Endpoint, Mac, PeerId
 
@@ -54,6 +55,7 @@ class SessionStats:
     tx_bytes: int = 0  # inner frame bytes
     rx_frames: int = 0
     rx_bytes: int = 0
+    rx_expected: int = 0  # highest sequence accepted + 1, all streams: what the peer sent; less rx_frames, what was lost
     last_tx: float = 0.0
     last_rx: float = 0.0  # authenticated and fresh
     last_tx_data: float = 0.0  # without in-session control
@@ -175,6 +177,12 @@ class DataPlane(Protocol):
     def set_flood(self, peers: Iterable[PeerId]) -> None:
         """Peers that get BUM frames. One without a sending session yields Unresolved(NO_SESSION)."""
 
+    def set_groups(self, policy: GroupPolicy | None, until: float) -> None:
+        """Who gets which group frames (groups.py), from now to ``until``; afterwards, and with None, all go to the
+        whole flood set and nothing is watched. The owner extends it by calling again: should it die, frames that it
+        would have seen or widened a set for are flooded.
+        """
+
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
         """Pin a MAC to a peer (None: to the local port); ``vlan`` None: on every VLAN. Learning never moves it."""
 
@@ -190,6 +198,9 @@ class DataPlane(Protocol):
 
         What cannot be sealed is dropped and counted: there is no second Unresolved for it.
         """
+
+    def frames_to_port(self, frames: Sequence[bytes], now: float) -> None:
+        """Deliver to the local port, as if a peer had sent them; nothing is learned from them."""
 
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
         """Data packets (first byte >= 0x10): authenticate, learn, queue frames for the local port."""

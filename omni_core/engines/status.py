@@ -32,6 +32,12 @@ class PeerStatus:
     rx_bytes: int
     waiting_frames: int
     sessions: list[SessionStatus] = field(default_factory=list)
+    loss: float | None = None  # share of the peer's packets that did not arrive, over its sessions; 0..1
+    clock_offset_s: float | None = None  # peer's wall clock less ours (RFC 5905, section 8), of the best recent ping
+    clock_error_s: float | None = None  # bound of the error: half the round trip of that ping
+    multicast: str = ""  # "flood": it has not said what it listens to; "learned"
+    domains: list[int] = field(default_factory=list)  # DDS domains with participants there; empty: none, or not known
+    groups: int = 0  # IP multicast groups that it listens to; 0 too when not known
     adopted: bool = False  # up with a session that an earlier run of the Ganglion made; until the next rekey
 
 
@@ -68,6 +74,8 @@ class GanglionStatus:
     drops: dict[str, int]  # drop reason in lower case -> count
     engine_reason: str = ""  # why not the engine in the kernel (nor the native one); "" when nobody asked for better
     bulk_lane: str = ""  # with the engine kernel: "on", or "off: " and why
+    domains: list[int] = field(default_factory=list)  # DDS domains with participants here
+    discovery: dict[str, int] = field(default_factory=dict)  # what the SPDP cache did, by name (engines/discovery)
     underlay: list[UnderlayStatus] = field(default_factory=list)  # with the engine kernel
     ways: dict[str, int] = field(default_factory=dict)  # what an engine outside this process did, and how often
 
