@@ -55,7 +55,7 @@ class SessionStats:
     tx_bytes: int = 0  # inner frame bytes
     rx_frames: int = 0
     rx_bytes: int = 0
-    rx_expected: int = 0  # highest sequence accepted + 1, all streams: what the peer sent; less rx_frames, what was lost
+    rx_expected: int = 0  # highest sequence accepted + 1, sum of the streams: less rx_frames, it is what was lost
     last_tx: float = 0.0
     last_rx: float = 0.0  # authenticated and fresh
     last_tx_data: float = 0.0  # without in-session control

@@ -3,7 +3,9 @@
 What becomes of a frame from the local port
     too short, too long, to CONTROL_MAC, group source  -> dropped, counted
     source pinned to a peer                            -> dropped (SPLIT_HORIZON): it came over the overlay and looped
-    to a group address                                 -> sealed for each peer of the flood set
+    to a group address                                 -> sealed for each peer of the flood set, or those that a
+                                                          policy leaves of it (groups.py). Nothing is watched here:
+                                                          the Ganglion has seen every frame before
     destination known at a peer                        -> sealed for that peer
     destination known at the local port                -> left alone, not counted: the bridge there has delivered it
     destination unknown                                -> Unresolved; the Ganglion floods it, queues it or asks
@@ -44,6 +46,7 @@ from omni_core.constants import (
     STREAM_SHIFT,
 )
 from omni_core.crypto.errors import AuthenticationFailed
+from omni_core.dataplane.groups import GroupPolicy, targets
 from omni_core.dataplane.port import (
     NOTE_MAX,
     AdoptedSession,
@@ -91,7 +94,9 @@ class UserspaceDataPlane(DataPlane):
             self._fdb.set_static(local_mac, None)
         self._peers: dict[PeerId, PeerState] = {}
         self._sessions: dict[int, SessionState] = {}  # by receive id
-        self._flood: tuple[PeerState, ...] = ()
+        self._flood: tuple[PeerId, ...] = ()
+        self._groups: GroupPolicy | None = None
+        self._groups_until = 0.0
         self._drops = DropCounters()
         self._datagrams: list[Datagram] = []
         self._frames: list[bytes] = []
@@ -133,7 +138,9 @@ class UserspaceDataPlane(DataPlane):
         session.wipe()
 
     def session_stats(self, receive_id: int) -> SessionStats:
-        return replace(self._session(receive_id).stats)
+        session = self._session(receive_id)
+        expected = sum(window.highest + 1 for window in session.windows if window is not None)
+        return replace(session.stats, rx_expected=expected)
 
     def remember(self, receive_id: int, note: bytes) -> None:
         if len(note) > NOTE_MAX:
@@ -174,13 +181,16 @@ class UserspaceDataPlane(DataPlane):
             return
         for session in list(known.sessions):
             self.remove_session(session.receive_id)
-        self._flood = tuple(each for each in self._flood if each is not known)
+        self._flood = tuple(each for each in self._flood if each != peer)
         self._fdb.remove_owner(peer)
 
     # --- switching ---
 
     def set_flood(self, peers: Iterable[PeerId]) -> None:
-        self._flood = tuple(self._peer(peer) for peer in dict.fromkeys(peers))
+        self._flood = tuple(self._peer(peer).id for peer in dict.fromkeys(peers))
+
+    def set_groups(self, policy: GroupPolicy | None, until: float) -> None:
+        self._groups, self._groups_until = policy, until
 
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
         if peer is not None:
@@ -224,8 +234,9 @@ class UserspaceDataPlane(DataPlane):
                     continue
                 self._send(run_peer, run, now)  # first what came first
                 run = []
-                for peer in self._flood:
-                    self._send(peer, [frame], now)
+                policy = self._groups if now < self._groups_until else None
+                for peer_id in targets(frame, self._flood, policy):
+                    self._send(self._peers[peer_id], [frame], now)
                 continue
             entry = self._fdb.find(head[0:6], vlan)
             if entry is None:
@@ -253,6 +264,15 @@ class UserspaceDataPlane(DataPlane):
             elif not self._seal(session, [frame], now, data=not is_control(frame)):
                 expired = now >= session.expires
                 self._drops.add(DropReason.SESSION_EXPIRED if expired else DropReason.SEQUENCE_EXHAUSTED)
+
+    def frames_to_port(self, frames: Sequence[bytes], now: float) -> None:
+        for frame in frames:
+            if len(frame) < MIN_FRAME:
+                self._drops.add(DropReason.FRAME_TOO_SHORT)
+            elif len(frame) > MAX_FRAME:
+                self._drops.add(DropReason.FRAME_TOO_LONG)
+            else:
+                self._frames.append(frame)
 
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
         drop, sessions, learn, deliver = self._drops.add, self._sessions, self._fdb.learn, self._frames.append

@@ -24,6 +24,7 @@ _CONTROL_TYPE = CONTROL_ETHERTYPE.to_bytes(2, "big")
 _ARP_IPV4_REQUEST = bytes.fromhex("0001 0800 06 04 0001")  # RFC 826: Ethernet, IPv4, sizes 6 and 4, request
 _ARP_SIZE = 28
 _IPV6_HEADER = 40
+_HOP_BY_HOP = 0
 _ICMPV6 = 58
 _NEIGHBOUR_SOLICITATION = 135
 _SOLICITATION_SIZE = 24
@@ -45,6 +46,14 @@ class EthernetHeader(NamedTuple):
     vlan: int  # VLAN id of the outer tag; 0: untagged or priority-tagged
     ethertype: int  # behind the tags; below 0x0600 it is an IEEE 802.3 length
     payload: int  # offset of the first byte behind ``ethertype``
+
+
+class Transport(NamedTuple):
+    """Where the IP headers end."""
+
+    protocol: int  # IPv4 protocol; IPv6 next header, looked for behind one hop-by-hop header
+    offset: int  # in the frame, perhaps behind its end
+    is_first: bool  # False: a later fragment of an IPv4 packet, so no transport header is there
 
 
 def parse(frame: bytes) -> EthernetHeader | None:
@@ -121,6 +130,27 @@ def ip_destination(frame: bytes) -> Vip | None:
     if len(packet) >= _IPV6_HEADER and packet[0] >> 4 == 6:
         return IPv6Address(packet[24:40])
     return None
+
+
+def transport(frame: bytes) -> Transport | None:
+    """None when the frame holds no whole IP header. Extension headers of IPv6 other than hop-by-hop (RFC 8200, 4.3)
+    are not followed: the protocol is then theirs."""
+    packet = _payload_of(frame, EtherType.IPV4)
+    if packet:
+        header_length = (packet[0] & 0x0F) * 4
+        if packet[0] >> 4 != 4 or not 20 <= header_length <= len(packet):
+            return None
+        is_first = not (packet[6] & 0x1F or packet[7])
+        return Transport(packet[9], len(frame) - len(packet) + header_length, is_first)
+    packet = _payload_of(frame, EtherType.IPV6)
+    if len(packet) < _IPV6_HEADER or packet[0] >> 4 != 6:
+        return None
+    protocol, offset = packet[6], _IPV6_HEADER
+    if protocol == _HOP_BY_HOP:
+        if len(packet) < _IPV6_HEADER + 8:
+            return None
+        protocol, offset = packet[offset], offset + 8 * (packet[offset + 1] + 1)
+    return Transport(protocol, len(frame) - len(packet) + offset, True)
 
 
 def _payload_offset(frame: bytes) -> int:

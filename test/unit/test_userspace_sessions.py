@@ -321,7 +321,9 @@ def test_stats_tell_data_from_control(pair: Pair) -> None:
         pair.now = now
         pair.into_b([packet])
     snapshot = pair.b.session_stats(pair.keys_b.receive_id)
-    assert snapshot == SessionStats(rx_frames=3, rx_bytes=140, last_rx=105.0, last_rx_data=104.0, last_unicast=104.0)
+    assert snapshot == SessionStats(
+        rx_frames=3, rx_bytes=140, rx_expected=3, last_rx=105.0, last_rx_data=104.0, last_unicast=104.0
+    )
     pair.into_b(pair.sealed_by_a([DATA]))
     assert snapshot.rx_frames == 3, "a snapshot"
     pair.a.frames_to_peer(PEER_B, [DATA], 200.0)
