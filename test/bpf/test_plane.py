@@ -247,7 +247,7 @@ def test_the_next_plane_goes_on_where_this_one_left(make_rig: MakeRig, seed: int
     sealed = take_apart(rig.run("tx", frame(SIXTH, OWN)).data)
     assert sealed.payload == seal(unused, 0, 0, frame(SIXTH, OWN))
     rig.plane.remove_peer(FOUR)
-    assert rig.plane._flood == (SIX,), "the flood set was taken over"
+    assert rig.plane._groups.peers == (SIX,), "the flood set was taken over"
     rig.plane.set_static(FRIEND, SIX)
     rig.plane.remove_peer(SIX)
     assert {entry.peer for entry in rig.plane.fdb(first.now)} == {None}, "pins of the earlier one can be removed"

@@ -36,6 +36,7 @@ from omni_core.errors import LocalMisuse
 from omni_core.io.netlink import RouteInfo
 from omni_core.io.synapse import abi, packets
 from omni_core.io.synapse.bulk import BulkLane, Process, Route
+from omni_core.io.synapse.groups import KernelGroups
 from omni_core.io.synapse.loader import Loaded
 from omni_core.io.synapse.programs import connect
 from omni_core.io.synapse.ringbuf import RingBuffer
@@ -92,7 +93,6 @@ class KernelDataPlane(DataPlane):
         self._port = port
         self._local: dict[bool, str] = {}  # is IPv6 -> some address of ours
         self._peers: dict[PeerId, _Peer] = {}
-        self._flood: tuple[PeerId, ...] = ()
         self._ring = RingBuffer(loaded.maps["events"])
         self._closed = False
         mark = bytearray(os.urandom(6))
@@ -111,6 +111,7 @@ class KernelDataPlane(DataPlane):
         self._config.cpus = connect(loaded)
         self._config.mac1_key[:] = mac1_key
         self._config.fdb_max_per_peer, self._config.fdb_max_local = max_per_peer, max_local
+        self._groups = KernelGroups(loaded.maps, self._config, self._write_config)
         self._slots = SessionSlots(loaded.maps)
         self._fdb = KernelFdb(loaded.maps["fdb"], loaded.maps["fdb_counts"], ageing, max_per_peer, max_local)
         self.bulk = BulkLane(self._slots, self._fdb, self._switch_bulk)
@@ -229,8 +230,7 @@ class KernelDataPlane(DataPlane):
         for receive_id in self._slots.ids():
             if self._slots.read(receive_id).peer == peer:
                 self._slots.remove(receive_id)
-        if peer in self._flood:
-            self.set_flood([each for each in self._flood if each != peer])
+        self._groups.remove_peer(peer)
         self._fdb.close_owner(peer)
 
     def refresh_routes(self) -> None:
@@ -252,15 +252,10 @@ class KernelDataPlane(DataPlane):
     # --- switching ---
 
     def set_flood(self, peers: Iterable[PeerId]) -> None:
-        self._flood = tuple(dict.fromkeys(peers))
-        for peer in self._flood:
+        wanted = tuple(peers)
+        for peer in wanted:
             self._peer(peer)
-        fits = len(self._flood) <= abi.FLOOD
-        if fits:
-            for index, peer in enumerate(self._flood):
-                self._maps["flood"].update(_U32.pack(index), _U32.pack(peer))
-        self._config.flood_count = len(self._flood) if fits else abi.FLOOD_SLOW
-        self._write_config()
+        self._groups.set_flood(wanted)
 
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
         if peer is not None:
@@ -287,7 +282,7 @@ class KernelDataPlane(DataPlane):
             elif frame[0:6] == CONTROL_MAC:
                 self._drops.add(DropReason.RESERVED_DESTINATION)
             else:
-                for peer in self._flood:
+                for peer in self._groups.peers:
                     self._seal_or_tell(peer, frame, now)
 
     def frames_to_peer(self, peer: PeerId, frames: Sequence[bytes], now: float) -> None:
@@ -486,10 +481,6 @@ class KernelDataPlane(DataPlane):
             peer.sending = by_slot.get(value.slot)
             peer.bulk = bool(value.bulk)
             self._peers[peer.id] = peer
-        count = self._config.flood_count
-        if count != abi.FLOOD_SLOW:
-            flood = (self._maps["flood"].lookup(_U32.pack(index)) for index in range(count))
-            self._flood = tuple(_U32.unpack(value)[0] for value in flood if value is not None)
 
     def _write_config(self) -> None:
         self._maps["config"].update(_ZERO, bytes(self._config))
