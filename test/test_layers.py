@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 BASE = {"types", "errors", "drops", "constants"}
 _BELOW_MIDDLE = BASE | {"wire", "crypto"}
-_MIDDLE = {"session", "fdb", "signaling", "nat", "dataplane", "config"}
+_MIDDLE = {"session", "fdb", "signaling", "nat", "dataplane", "config", "dds"}
 _BELOW_IO = _BELOW_MIDDLE | _MIDDLE | {"engines"}
 
 # Unit (a module or package directly under omni_core, or omni_ros2) -> units that it may import besides itself.
@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nat": _BELOW_MIDDLE,
     "dataplane": _BELOW_MIDDLE | {"fdb", "session"},
     "config": _BELOW_MIDDLE,
+    "dds": BASE,
     "engines": _BELOW_MIDDLE | _MIDDLE,
     "sim": _BELOW_IO,
     "io": _BELOW_IO | {"version"},
