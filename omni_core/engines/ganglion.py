@@ -9,7 +9,6 @@ data plane (frames); this file routes between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from omni_core.constants import FIRST_DATA_BYTE
 from omni_core.crypto.identity import Identity
@@ -26,10 +25,11 @@ from omni_core.dataplane.port import (
 )
 from omni_core.drops import DropCounters, DropReason
 from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_about
-from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PingResult, Warned
+from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, Warned
 from omni_core.engines.notes import owner_of
 from omni_core.engines.peering import Peering
 from omni_core.engines.peers import Peer, PeerBook
+from omni_core.engines.pings import Pings
 from omni_core.engines.registration import make_client
 from omni_core.engines.resolver import Resolver
 from omni_core.engines.settings import GanglionSettings
@@ -58,13 +58,6 @@ _HOUSEKEEPING = 1.0  # s between two looks at waiting frames
 _AGEING_LOOK = 10.0  # s between two looks at the FDB when no frame waits: an idle robot is not woken each second
 
 
-@dataclass
-class _Ping:
-    address: Vip | Mac
-    sent: float | None
-    deadline: float
-
-
 class GanglionEngine:
     """See the module docstring. Not started, it drops everything."""
 
@@ -87,7 +80,6 @@ class GanglionEngine:
         self._local_endpoints = settings.local_endpoints
         self._datagrams: list[Datagram] = []
         self._events: list[GanglionEvent] = []
-        self._pings: dict[int, _Ping] = {}
         self._housekeeping: float | None = None
         self._reset()
 
@@ -122,6 +114,13 @@ class GanglionEngine:
             reach=self.peering.reach,
             connect=self.peering.connect,
             query=self._query,
+        )
+        self.pings = Pings(
+            self._random,
+            emit=self._events.append,
+            send=lambda peer, token, now: self.peering.send_control(peer, ControlKind.PING, now, token),
+            find=self.book.by_address,
+            why=self._why_unreached,
         )
         self.nucleus: NucleusClient | None = None
         self.nucleus_reason = ""
@@ -200,8 +199,7 @@ class GanglionEngine:
         self._end("the Ganglion stopped")
 
     def _end(self, reason: str) -> None:
-        for token in list(self._pings):
-            self._end_ping(token, None, reason)
+        self.pings.end_all(reason)
         self.running, self._housekeeping = False, None
         self.drops.update(self.sessions.drops.as_dict())
         self._reset()
@@ -260,10 +258,9 @@ class GanglionEngine:
     def next_timer(self) -> float | None:
         if not self.running:
             return None
-        times = [self._housekeeping, self.sessions.next_timer(), self.peering.next_timer()]
+        times = [self._housekeeping, self.sessions.next_timer(), self.peering.next_timer(), self.pings.next_timer()]
         if self.nucleus is not None:
             times.append(self.nucleus.next_timer())
-        times += [ping.deadline for ping in self._pings.values()]
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -274,9 +271,7 @@ class GanglionEngine:
         self.peering.handle_timer(now)
         if self.nucleus is not None:
             self.nucleus.handle_timer(now)
-        for token, ping in list(self._pings.items()):
-            if ping.deadline <= now:
-                self._end_ping(token, None, "no answer" if ping.sent is not None else self._why_unreached(ping.address))
+        self.pings.handle_timer(now)
         if self._housekeeping is not None and self._housekeeping <= now:
             self._housekeeping = now + _AGEING_LOOK
             self.plane.tick(now)
@@ -307,14 +302,13 @@ class GanglionEngine:
 
         Returns a token; a PingResult event with it follows within ``timeout`` seconds.
         """
-        token = int.from_bytes(self._random(4), "little")
-        self._pings[token] = _Ping(address, None, now + timeout)
+        token = self.pings.begin(address, now + timeout)
         if not self.running:
-            self._end_ping(token, None, "the Ganglion is not active")
+            self.pings.end(token, None, "the Ganglion is not active")
             return token
         peer = self.resolver.look_up(address, now)
         if peer is not None and peer.up_since is not None:
-            self._send_ping(token, peer, now)
+            self.pings.send(token, peer, now)
         self._pump(now)
         return token
 
@@ -431,9 +425,7 @@ class GanglionEngine:
             self.peering.send_control(peer, ControlKind.PONG, now, message.token)
         elif message.kind is ControlKind.PONG:
             self.peering.got_pong(peer, message.token, now)
-            ping = self._pings.get(message.token)
-            if ping is not None and ping.sent is not None:
-                self._end_ping(message.token, now - ping.sent, "")
+            self.pings.answered(message.token, now)
         elif message.kind is ControlKind.GOODBYE:
             self.peering.said_goodbye(peer, now)
 
@@ -477,19 +469,7 @@ class GanglionEngine:
         frames = self.resolver.take(peer, now)
         if frames:
             self.plane.frames_to_peer(peer.id, frames, now)
-        for token, ping in self._pings.items():
-            if ping.sent is None and self.book.by_address(ping.address) is peer:
-                self._send_ping(token, peer, now)
-
-    # --- pings ----------------------------------------------------------------------------------------------------
-
-    def _send_ping(self, token: int, peer: Peer, now: float) -> None:
-        self._pings[token].sent = now
-        self.peering.send_control(peer, ControlKind.PING, now, token)
-
-    def _end_ping(self, token: int, rtt: float | None, text: str) -> None:
-        del self._pings[token]
-        self._events.append(PingResult(token, rtt, text))
+        self.pings.usable(peer, now)
 
     def _why_unreached(self, address: Vip | Mac) -> str:
         peer = self.book.by_address(address)

@@ -19,10 +19,11 @@ from omni_core.constants import (
     RECONNECT_MIN,
     UNUSED_IDLE,
 )
-from omni_core.crypto.identity import Identity, key_text
+from omni_core.crypto.identity import Identity
 from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import DataPlane, SessionKeys
 from omni_core.drops import DropCounters
+from omni_core.engines.admission import Admission
 from omni_core.engines.adoption import LeftPeer
 from omni_core.engines.ganglion_events import GanglionEvent, PeerDown, PeerUp, Warned
 from omni_core.engines.notes import NoteKeeper
@@ -37,8 +38,6 @@ from omni_core.session.timers import Deadlines
 from omni_core.types import Endpoint, PeerId, PublicKey
 from omni_core.wire.hello import Hello, decode_hello, encode_hello
 from omni_core.wire.inband import ControlKind, encode_control
-
-_OTHER_VIP4 = "Fix: give one of the two another vip4"
 
 
 class Peering:
@@ -77,7 +76,7 @@ class Peering:
         self._reconnects: Deadlines[PeerId] = Deadlines()
         self._nudges: Deadlines[PeerId] = Deadlines()
         self._polls: Deadlines[PeerId] = Deadlines()
-        self._static_keys = frozenset(p.public_key for p in settings.static_peers)
+        self._admission = Admission(settings, book, is_up=self.is_up, emit=emit)
         vip4 = settings.vip4.ip if settings.vip4 else None
         self._hello = encode_hello(Hello(settings.name, vip4, settings.capabilities))
         self.owner = owner
@@ -104,35 +103,10 @@ class Peering:
         if public_key == settings.nucleus_key:
             return None
         peer = self._book.get(public_key)
-        if not self._is_admitted(public_key, member=peer is not None and peer.member):
+        if not self._admission.admits(public_key, member=peer is not None and peer.member):
             return None
         hello = decode_hello(body)
-        return self._hello if self._may_hold_vip4(public_key, hello) else None
-
-    def _is_admitted(self, public_key: PublicKey, member: bool) -> bool:
-        settings = self._settings
-        if public_key in self._static_keys:
-            return True
-        if settings.allowed_keys is not None:
-            return public_key in settings.allowed_keys
-        return settings.psk is not None or member
-
-    def _may_hold_vip4(self, public_key: PublicKey, hello: Hello) -> bool:
-        """First holder wins while it is there; a change of key behind a VIP is never silent."""
-        if hello.vip4 is None:
-            return True
-        claim = f"{hello.name or 'a peer'} ({key_text(public_key)[:8]}) claims VIP {hello.vip4}"
-        if self._settings.vip4 is not None and hello.vip4 == self._settings.vip4.ip:
-            self._emit(Warned(f"{claim}, which is ours: refused. {_OTHER_VIP4}"))
-            return False
-        holder = self._book.by_address(hello.vip4)
-        if holder is None or holder.public_key == public_key:
-            return True
-        if holder.member or holder.static or self.is_up(holder):
-            self._emit(Warned(f"{claim}, which belongs to {holder.label}: refused. {_OTHER_VIP4}"))
-            return False
-        self._emit(Warned(f"{claim}; until now it belonged to {holder.label}, which is gone. Did you expect this?"))
-        return True
+        return self._hello if self._admission.may_hold_vip4(public_key, hello) else None
 
     # --- who there is ---------------------------------------------------------------------------------------------
 
@@ -154,7 +128,7 @@ class Peering:
     def _adopt(self, left: LeftPeer, now: float) -> None:
         note, key = left.note, left.note.public_key
         member = note.member and self._settings.nucleus_key is not None
-        if key in (self._identity.public_key, self._settings.nucleus_key) or not self._is_admitted(key, member):
+        if key in (self._identity.public_key, self._settings.nucleus_key) or not self._admission.admits(key, member):
             return
         try:
             self._sessions.adopt(key, left.sessions, left.path, note.heard, now)
@@ -167,7 +141,7 @@ class Peering:
         peer.member = peer.inherited = member
         peer.name, peer.record_version = note.hello.name, note.record_version
         self._set_capabilities(peer, note.hello)
-        if self._may_hold_vip4(key, note.hello):
+        if self._admission.may_hold_vip4(key, note.hello):
             self._book.set_vip4(peer, note.hello.vip4)
         if left.path is not None:
             self._set_path(peer, left.path)  # the same; if the peer moved, the data plane tells it again
@@ -184,7 +158,7 @@ class Peering:
         if record.public_key == self._identity.public_key or record.cluster != self._settings.cluster:
             return None
         allowed = self._settings.allowed_keys
-        if allowed is not None and record.public_key not in allowed | self._static_keys:
+        if allowed is not None and record.public_key not in allowed | self._admission.static_keys:
             return None
         peer = self._add(record.public_key)
         if record.version < peer.record_version:
@@ -364,7 +338,7 @@ class Peering:
             self._drops.add(violation.reason)
             return
         self._set_capabilities(peer, hello)
-        if self._may_hold_vip4(peer.public_key, hello):
+        if self._admission.may_hold_vip4(peer.public_key, hello):
             peer.name = hello.name
             if not peer.member:  # else the signed record says which VIP4 it has
                 holder = self._book.by_address(hello.vip4) if hello.vip4 else None
