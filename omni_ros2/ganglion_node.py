@@ -9,6 +9,7 @@ from omni_core.config import ganglion
 from omni_core.engines.ganglion_events import GanglionEvent
 from omni_core.io.driver_thread import DriverThread
 from omni_core.io.ganglion_driver import GanglionDriver
+from omni_core.io.source_address import SourceAddresses
 from omni_ros2.managed import ManagedNode
 from omni_ros2.messages import ganglion_message
 from omni_ros2.msg import GanglionStatus
@@ -21,16 +22,19 @@ class GanglionNode(ManagedNode[GanglionDriver]):
     def __init__(self, **kwargs: Any) -> None:
         self._news = False
         self._engine = ""  # as the parameter said when it was last followed: `omni engine` may have switched since
+        self._sources = SourceAddresses()
         super().__init__("ganglion", ganglion.FIELDS, **kwargs)
 
     def make_driver(self, values: dict[str, Any]) -> Callable[[], GanglionDriver]:
         config = ganglion.validate(values)
         self._engine = config.engine
+        self._sources = SourceAddresses(config.listen_address)
         return lambda: GanglionDriver(config, self._on_event)
 
     def make_status(self, thread: DriverThread[GanglionDriver]) -> GanglionStatus:
         snapshot = thread.call(thread.driver.status)
-        return ganglion_message(snapshot, thread.driver.interface, self.get_clock().now().to_msg())
+        stamp = self.get_clock().now().to_msg()
+        return ganglion_message(snapshot, thread.driver.interface, stamp, self._sources.of)
 
     def introduction(self, thread: DriverThread[GanglionDriver]) -> str:
         status = thread.call(thread.driver.status)

@@ -1,14 +1,25 @@
-"""Status of the engines -> messages. Times that are not known are NaN."""
+"""Status of the engines -> messages. Numbers that are not known are NaN."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from builtin_interfaces.msg import Time
 
 from omni_core.engines import nucleus_status, status
-from omni_ros2.msg import ClusterStatus, DropCount, GanglionStatus, NucleusStatus, PeerStatus, SessionStatus
+from omni_ros2.msg import (
+    ClusterStatus,
+    Count,
+    DataPlaneStatus,
+    DropCount,
+    GanglionStatus,
+    NucleusStatus,
+    PathStatus,
+    PeerStatus,
+    SessionStatus,
+    UnderlayStatus,
+)
 
 _PEER_STATES = {
     "idle": PeerStatus.STATE_IDLE,
@@ -23,13 +34,28 @@ _NUCLEUS_STATES = {
     "registered": GanglionStatus.NUCLEUS_REGISTERED,
     "refused": GanglionStatus.NUCLEUS_REFUSED,
 }
+_MULTICAST = {
+    "": PeerStatus.MULTICAST_UNKNOWN,
+    "flood": PeerStatus.MULTICAST_FLOOD,
+    "learned": PeerStatus.MULTICAST_LEARNED,
+}
+_XDP_MODES = {
+    "none": UnderlayStatus.MODE_SOCKET,
+    "generic": UnderlayStatus.MODE_GENERIC,
+    "driver": UnderlayStatus.MODE_DRIVER,
+}
+_BULK_LANES = {"on": DataPlaneStatus.BULK_LANE_ON, "off": DataPlaneStatus.BULK_LANE_OFF}
 _GANGLION_STATES = {"stopped": GanglionStatus.STATE_INACTIVE, "running": GanglionStatus.STATE_ACTIVE}
 
 
-def ganglion_message(snapshot: status.GanglionStatus, interface: str, stamp: Time) -> GanglionStatus:
+def ganglion_message(
+    snapshot: status.GanglionStatus, interface: str, stamp: Time, local_address: Callable[[str], str]
+) -> GanglionStatus:
+    """``local_address``: ours, for an endpoint of a peer."""
     message = GanglionStatus(
         state=_GANGLION_STATES.get(snapshot.state, GanglionStatus.STATE_UNKNOWN),
         engine=snapshot.engine,
+        engine_reason=snapshot.engine_reason,
         interface=interface,
         interface_mtu=snapshot.interface_mtu,
         cluster=snapshot.cluster,
@@ -43,8 +69,9 @@ def ganglion_message(snapshot: status.GanglionStatus, interface: str, stamp: Tim
         observed_endpoint=snapshot.observed_endpoint,
         cluster_size=snapshot.cluster_size,
         on_demand=snapshot.on_demand,
+        domains=snapshot.domains,
         peers_up=sum(peer.state == "up" for peer in snapshot.peers),
-        peers=[_peer_message(peer) for peer in snapshot.peers],
+        peers=[_peer_message(peer, local_address) for peer in snapshot.peers],
         fdb_entries=snapshot.fdb_entries,
         waiting_frames=snapshot.waiting_frames,
         tx_frames=snapshot.tx_frames,
@@ -52,9 +79,32 @@ def ganglion_message(snapshot: status.GanglionStatus, interface: str, stamp: Tim
         rx_frames=snapshot.rx_frames,
         rx_bytes=snapshot.rx_bytes,
         drops=_drop_messages(snapshot.drops),
-        engine_reason=snapshot.engine_reason,
-        xdp=[_xdp(interface) for interface in snapshot.underlay],
+        underlay=_underlay_messages(snapshot.underlay),
         bulk_lane=snapshot.bulk_lane,
+    )
+    message.header.stamp = stamp
+    return message
+
+
+def data_plane_message(snapshot: status.GanglionStatus, interface: str, stamp: Time) -> DataPlaneStatus:
+    lane, _, reason = snapshot.bulk_lane.partition(": ")
+    message = DataPlaneStatus(
+        engine=snapshot.engine,
+        engine_reason=snapshot.engine_reason,
+        interface=interface,
+        tx_frames=snapshot.tx_frames,
+        tx_bytes=snapshot.tx_bytes,
+        rx_frames=snapshot.rx_frames,
+        rx_bytes=snapshot.rx_bytes,
+        dropped=sum(snapshot.drops.values()),
+        drops=_drop_messages(snapshot.drops),
+        ways=_count_messages(snapshot.ways),
+        discovery=_count_messages(snapshot.discovery),
+        underlay=_underlay_messages(snapshot.underlay),
+        bulk_lane=_BULK_LANES.get(lane, DataPlaneStatus.BULK_LANE_NONE),
+        bulk_lane_reason=reason,
+        fdb_entries=snapshot.fdb_entries,
+        waiting_frames=snapshot.waiting_frames,
     )
     message.header.stamp = stamp
     return message
@@ -86,11 +136,18 @@ def nucleus_message(snapshot: nucleus_status.NucleusStatus, active: bool, stamp:
     return message
 
 
-def _xdp(interface: status.UnderlayStatus) -> str:
-    return f"{interface.interface}={interface.xdp_mode}" + (f" ({interface.reason})" if interface.reason else "")
+def _underlay_messages(underlay: list[status.UnderlayStatus]) -> list[UnderlayStatus]:
+    return [
+        UnderlayStatus(
+            interface=entry.interface,
+            mode=_XDP_MODES.get(entry.xdp_mode, UnderlayStatus.MODE_UNKNOWN),
+            reason=entry.reason,
+        )
+        for entry in underlay
+    ]
 
 
-def _peer_message(peer: status.PeerStatus) -> PeerStatus:
+def _peer_message(peer: status.PeerStatus, local_address: Callable[[str], str]) -> PeerStatus:
     return PeerStatus(
         public_key=peer.public_key,
         name=peer.name,
@@ -99,8 +156,12 @@ def _peer_message(peer: status.PeerStatus) -> PeerStatus:
         mac=peer.mac,
         state=_PEER_STATES.get(peer.state, PeerStatus.STATE_UNKNOWN),
         endpoint=peer.endpoint,
-        rtt=_seconds(peer.rtt_s),
-        session_age=_seconds(peer.session_age_s),
+        paths=[_path_message(peer, local_address(peer.endpoint))] if peer.endpoint else [],
+        rtt=_or_nan(peer.rtt_s),
+        loss=_or_nan(peer.loss),
+        clock_offset=_or_nan(peer.clock_offset_s),
+        clock_error=_or_nan(peer.clock_error_s),
+        session_age=_or_nan(peer.session_age_s),
         sessions=[
             SessionStatus(
                 id=session.id,
@@ -110,18 +171,35 @@ def _peer_message(peer: status.PeerStatus) -> PeerStatus:
             )
             for session in peer.sessions
         ],
+        adopted=peer.adopted,
+        multicast=_MULTICAST.get(peer.multicast, PeerStatus.MULTICAST_UNKNOWN),
+        domains=peer.domains,
+        groups=peer.groups,
         waiting_frames=peer.waiting_frames,
         tx_frames=peer.tx_frames,
         tx_bytes=peer.tx_bytes,
         rx_frames=peer.rx_frames,
         rx_bytes=peer.rx_bytes,
-        last_rx_age=_seconds(peer.last_rx_age_s),
+        last_rx_age=_or_nan(peer.last_rx_age_s),
     )
+
+
+def _path_message(peer: status.PeerStatus, local_address: str) -> PathStatus:
+    return PathStatus(
+        local_address=local_address,
+        remote_endpoint=peer.endpoint,
+        in_use=peer.state == "up",
+        rtt=_or_nan(peer.rtt_s),
+    )
+
+
+def _count_messages(counts: Mapping[str, int]) -> list[Count]:
+    return [Count(name=name, count=count) for name, count in sorted(counts.items())]
 
 
 def _drop_messages(drops: Mapping[str, int]) -> list[DropCount]:
     return [DropCount(reason=reason, count=count) for reason, count in sorted(drops.items())]
 
 
-def _seconds(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
