@@ -125,9 +125,18 @@ class NativeRuns:
     reason: str  # why not the engine in the kernel; nothing to agree with
 
 
+@dataclass(frozen=True)
+class ChangedSetting:
+    """A kernel setting (sysctl) of the machine or of its network namespace."""
+
+    key: str  # with dots
+    was: int
+    now: int
+
+
 Step: TypeAlias = (
     "MadeLink | MadePort | AddedAddress | MovedAddress | MovedRoute | PinnedPrograms | AttachedPrograms | SynapseRuns"
-    " | StartedEngine | NativeRuns"
+    " | StartedEngine | NativeRuns | ChangedSetting"
 )
 _KINDS: dict[str, type[Step]] = {
     kind.__name__: kind
@@ -142,6 +151,7 @@ _KINDS: dict[str, type[Step]] = {
         SynapseRuns,
         StartedEngine,
         NativeRuns,
+        ChangedSetting,
     )
 }
 

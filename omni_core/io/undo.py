@@ -11,6 +11,7 @@ from omni_core.errors import OmniError
 from omni_core.io.journal import (
     AddedAddress,
     AttachedPrograms,
+    ChangedSetting,
     Journal,
     MadeLink,
     MadePort,
@@ -27,6 +28,7 @@ from omni_core.io.netlink import Netlink, Route, SetAddress
 from omni_core.io.overlay import alias_of
 from omni_core.io.synapse.attachments import detach_programs
 from omni_core.io.synapse.pins import remove_pins
+from omni_core.io.sysctls import restore_setting
 from omni_core.types import format_mac
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,10 @@ def undo(journal: Journal, netlink: Netlink) -> None:
     refused: list[Step] = []
     for step in reversed(journal.steps):
         try:
-            _undo_step(step, alias_of(journal), netlink)
+            if isinstance(step, ChangedSetting):
+                restore_setting(step, journal)
+            else:
+                _undo_step(step, alias_of(journal), netlink)
         except OmniError as error:
             logger.warning("could not undo %s: %s", step, error)
             refused.insert(0, step)

@@ -15,6 +15,7 @@ from omni_core.errors import ConfigError
 from omni_core.io import journal as module
 from omni_core.io.journal import (
     AddedAddress,
+    ChangedSetting,
     InterfaceLock,
     Journal,
     MadeLink,
@@ -34,6 +35,7 @@ STEPS = (
     MovedRoute("eth1", "0.0.0.0/0", "192.168.1.1", None, 254, 4, 0, 100),
     StartedEngine("/run/omni/omni0.native.sock", 4711, 123456),
     NativeRuns("hash", 2, "key", 51820, ["10.0.0.1"], "", ["10.77.0.1/24"], 1418, "why"),
+    ChangedSetting("net.ipv4.ipfrag_time", 30, 3),
 )
 
 

@@ -6,29 +6,14 @@ import ctypes
 import os
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from omni_core.cli.doctor.finding import Finding, Machine, note, ok, problem, warning
+from omni_core.dds.settings import SETTINGS, Setting
 
 YEAR_2025 = 1_735_689_600  # Unix time; a clock below it was never set
 YEAR_2100 = 4_102_444_800
 TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 SHM_MIN = 64 << 20  # bytes; Docker's default, which a few camera topics of Fast DDS fill
-
-
-class Sysctl(NamedTuple):
-    key: str
-    wanted: int
-    at_least: bool
-    why: str
-
-
-# Fast DDS's and Cyclone's tuning guides, ROS 2's "DDS tuning".
-SYSCTLS = (
-    Sysctl("net.ipv4.ipfrag_time", 3, False, "one lost fragment blocks reassembly for that many seconds"),
-    Sysctl("net.ipv4.ipfrag_high_thresh", 134_217_728, True, "large messages on a lossy link fill the fragment memory"),
-    Sysctl("net.core.rmem_max", 16_777_216, True, "DDS asks for large receive buffers for images and point clouds"),
-)
 
 
 def clock(now: float, synchronised: bool | None) -> Finding:
@@ -74,19 +59,18 @@ def shared_memory(machine: Machine) -> Finding:
 
 
 def sysctls(machine: Machine) -> list[Finding]:
-    return [_sysctl(machine, wanted) for wanted in SYSCTLS]
+    return [_sysctl(machine, wanted) for wanted in SETTINGS]
 
 
-def _sysctl(machine: Machine, sysctl: Sysctl) -> Finding:
-    text = machine.read("/proc/sys/" + sysctl.key.replace(".", "/"))
+def _sysctl(machine: Machine, setting: Setting) -> Finding:
+    text = machine.read(setting.path)
     if text is None or not text.lstrip("-").isdigit():
-        return note(sysctl.key, "cannot be read in this network namespace; it is the host's")
-    value = int(text)
-    if value >= sysctl.wanted if sysctl.at_least else value <= sysctl.wanted:
-        return ok(sysctl.key, text)
+        return note(setting.key, "cannot be read in this network namespace; it is the host's")
+    if setting.is_good(int(text)):
+        return ok(setting.key, text)
     return warning(
-        sysctl.key, f"{value}; {sysctl.why}",
-        f"sysctl -w {sysctl.key}={sysctl.wanted}, and put the line into /etc/sysctl.d/60-omni.conf",
+        setting.key, f"{text}; {setting.why}",
+        f"sysctl -w {setting.key}={setting.wanted}, and put the line into /etc/sysctl.d/60-omni.conf",
     )  # fmt: skip
 
 
