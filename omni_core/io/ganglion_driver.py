@@ -39,6 +39,7 @@ from omni_core.io.native.process import lives, socket_path
 from omni_core.io.netlink import AnyInterface, Changes, Netlink
 from omni_core.io.pump import EnginePump, TakenAway
 from omni_core.io.revival import Revival
+from omni_core.io.sysctls import apply_settings
 from omni_core.io.tasks import end_tasks, in_thread, wait_until
 from omni_core.io.udp import UdpPort
 from omni_core.io.underlay import (
@@ -325,6 +326,8 @@ class GanglionDriver(Driver):
         if opened.adopted:
             runs = "the engine that runs in the kernel" if engine == "kernel" else f"the {engine} engine that runs"
             logger.info("%s: taking over %s", self.interface, runs)
+        if self.config.dds_sysctls == "auto":
+            await in_thread(lambda: apply_settings(self._journal))
         self._port.follow(await in_thread(self._look_around))
         self._engine = self._make_engine(self._membership, self._clock)
 
