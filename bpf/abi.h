@@ -6,14 +6,15 @@
 #ifndef SYNAPSE_ABI_H
 #define SYNAPSE_ABI_H
 
-#define SYNAPSE_ABI_VERSION 2
+#define SYNAPSE_ABI_VERSION 3
 
 #define SYNAPSE_SESSIONS 2048 /* slots: a mesh of 128 peers through two rekeys, several times over */
 #define SYNAPSE_PEERS 4096
 #define SYNAPSE_FDB 131072
 #define SYNAPSE_CPUS 256    /* that elephants may be opened on */
 #define SYNAPSE_FLOWS 4096  /* buckets by inner flow */
-#define SYNAPSE_FLOOD 128 /* peers that the kernel floods to; above it the Ganglion does */
+#define SYNAPSE_FLOOD 128 /* slots: peers that the kernel floods to; above it the Ganglion does */
+#define SYNAPSE_GROUPS 16384 /* (group, port) pairs with peers of their own */
 #define SYNAPSE_COUNTERS 256
 #define SYNAPSE_STREAMS 2 /* 0: this engine's; 1: bulk, sealed and opened by the native engine (native/) */
 #define SYNAPSE_RING 128 /* 64-bit blocks of the replay window, one of them slack */
@@ -30,6 +31,11 @@ struct address {
 	__u64 high, low; /* be, as in the packet */
 };
 
+/* Peers of the flood set: bit i of the 128 is slot i of map flood, from the lowest of low on. */
+struct peer_set {
+	__u64 low, high;
+};
+
 struct config {
 	__u32 abi;
 	__u32 syn_ifindex; /* frames for the local port leave here */
@@ -40,13 +46,22 @@ struct config {
 	__u8 mac1_key[SYNAPSE_KEY_SIZE];
 	__u32 fdb_max_per_peer;
 	__u32 fdb_max_local;
-	__u32 flood_count; /* peers in map flood; SYNAPSE_FLOOD_SLOW: group frames go to the Ganglion */
+	__u32 flood_slow; /* 1: group frames go to the Ganglion, whose flood set has no room in map flood */
 	__u32 zero; /* is 0, but the verifier does not know it */
 	__u32 cpus; /* entries 0..cpus-1 of map cpus; below 2: every packet is opened where it arrives */
 	__u32 bulk_ifindex; /* super-frames leave here, to the native engine; 0: no bulk lane */
 	__u32 port_ifindex; /* the overlay interface: what the native engine has opened arrives there */
+	__u32 groups_watch; /* 1: while groups_until, IGMP, MLD and RTPS discovery go to the Ganglion alone */
+	__u64 groups_until; /* ns, CLOCK_MONOTONIC; until then map groups and elsewhere hold, afterwards all is flooded */
+	struct peer_set everyone;  /* the flood set */
+	struct peer_set elsewhere; /* IP multicast to a group that map groups does not have */
 };
-#define SYNAPSE_FLOOD_SLOW 0xffffffffu
+
+/* Of map groups, whose values are struct peer_set. omni_core/dataplane/groups.py has the rule. */
+struct group_key {
+	__u8 mac[6];
+	__u16 port; /* be; UDP destination. 0: any other, and what has none */
+};
 
 /* Apart from the rest, so that userspace never reads them back. Zeroed in place when the session ends. */
 struct session_keys {
@@ -158,8 +173,10 @@ enum slow_kind {
 	SLOW_CONTROL = 4,    /* authentic in-session control of .receive_id, from .address:.port */
 	SLOW_SEND = 5,       /* sealed: header, ciphertext, tag; the socket sends it to .address:.port */
 	/* from the Ganglion */
-	SLOW_SEAL = 16, /* frame to seal for .peer, whatever its destination */
+	SLOW_SEAL = 16, /* frame to seal for .peer, whatever its destination; until synapse_out writes .peer, .address is
+			 * a struct peer_set */
 	SLOW_OPEN = 17, /* Ethernet, IP, UDP and data that reached the socket instead of synapse_rx */
+	SLOW_LOCAL = 18, /* frame for the local port, as if a peer had sent it; nothing is learned */
 };
 
 enum event_kind {
@@ -213,6 +230,7 @@ enum way {
 	WAY_RX_MERGED = 134,    /* longer than any of ours, in generic mode: several in one, to the socket */
 	WAY_RX_BULK = 135,      /* of stream 1, to the native engine's socket */
 	WAY_RX_BULK_DELIVERED = 136, /* frames and super-frames that the native engine opened */
+	WAY_RX_LOCAL = 137, /* of the Ganglion, to the local port */
 	WAY_TX_SEALED = 140,
 	WAY_TX_SEND = 141, /* sealed; the Ganglion's socket sends it */
 	WAY_TX_GROUP = 142,
@@ -220,6 +238,8 @@ enum way {
 	WAY_TX_NO_SESSION = 144,
 	WAY_TX_LOCAL = 145, /* destination at the local port: left alone */
 	WAY_TX_FLOODED = 146, /* group frame, on its way to synapse_out, which clones it for each peer */
+	WAY_TX_NOBODY = 147,  /* group frame that no peer listens to: left alone */
+	WAY_TX_WATCHED = 148, /* group frame that the Ganglion wants to see, to it alone */
 	WAY_OUT_SENT = 150,
 	WAY_OUT_CLONED = 151,
 	WAY_TX_BULK = 152, /* super-frames and other frames of their flows, to the native engine */

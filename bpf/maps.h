@@ -14,7 +14,8 @@ BPF_TABLE("hash", __u64, __u32, session_slots, SYNAPSE_SESSIONS); /* receive id 
 BPF_TABLE("hash", __u32, struct peer, peers, SYNAPSE_PEERS);
 BPF_TABLE("hash", struct fdb_key, struct fdb_entry, fdb, SYNAPSE_FDB);
 BPF_TABLE("hash", __u32, __u64, fdb_counts, SYNAPSE_PEERS); /* owner -> learned entries */
-BPF_ARRAY(flood, __u32, SYNAPSE_FLOOD);                     /* peers that get group frames */
+BPF_ARRAY(flood, __u32, SYNAPSE_FLOOD);                     /* slot -> peer; config.everyone says which are taken */
+BPF_TABLE("hash", struct group_key, struct peer_set, groups, SYNAPSE_GROUPS);
 BPF_TABLE("hash", struct address, __u32, local_addresses, 1024);
 BPF_RINGBUF_OUTPUT(events, 16); /* pages */
 BPF_PROG_ARRAY(programs, 8);

@@ -31,6 +31,7 @@
 #include "steer.h"
 #include "open.h"
 #include "deliver.h"
+#include "groups.h"
 #include "tx.h"
 #include "seal.h"
 #include "wrap.h"

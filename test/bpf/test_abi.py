@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from omni_core import constants
+from omni_core.dataplane import groups
 from omni_core.drops import DropReason
 from omni_core.io.synapse import abi, loader
 from omni_core.wire import control
@@ -22,7 +23,9 @@ LANE = BPF.parent / "native/lane.h"
 HEADER = re.sub(r"/\*.*?\*/", "", (BPF / "abi.h").read_text(), flags=re.DOTALL)
 
 STRUCTS: dict[str, type[ctypes.Structure]] = {
+    "peer_set": abi.PeerSet,
     "config": abi.Config,
+    "group_key": abi.GroupKey,
     "session": abi.Session,
     "stream": abi.Stream,
     "lane_state": abi.LaneState,
@@ -60,6 +63,10 @@ SHARED = {
         "INITIATION_BLOCKS": control.INITIATION_COVERED // control.BLAKE2S_BLOCK,
         "RESPONSE_BLOCKS": control.RESPONSE_COVERED // control.BLAKE2S_BLOCK,
         "MAC1_SIZE": control.MAC_SIZE,
+    },
+    "groups.h": {
+        "RTPS_PORT_BASE": groups.RTPS_PORT_BASE,
+        "RTPS_DOMAIN_GAIN": groups.RTPS_DOMAIN_GAIN,
     },
     "packet.h": {"CONTROL_ETHERTYPE": constants.CONTROL_ETHERTYPE},
 }
@@ -195,6 +202,7 @@ def test_the_loaded_maps_have_these_sizes(synapse: loader.Loaded) -> None:
         "lane": (4, abi.LaneState, 1),
         "notes": (4, abi.Note, abi.SESSIONS),
         "peers": (4, abi.Peer, abi.PEERS),
+        "groups": (ctypes.sizeof(abi.GroupKey), abi.PeerSet, abi.GROUPS),
         "fdb": (ctypes.sizeof(abi.FdbKey), abi.FdbValue, abi.FDB),
     }
     for name, (key_size, value, entries) in expected.items():

@@ -13,7 +13,7 @@ import pytest
 from support.driven import DrivenPlane
 from support.planes import MAC_A, MAC_B, PEER_B, Pair, frame
 from support.synapse import MAX_FRAME, MakeRig
-from unit import test_userspace_sessions, test_userspace_switching
+from unit import test_userspace_groups, test_userspace_sessions, test_userspace_switching
 
 from omni_core.constants import DATA_OVERHEAD, REJECT_AFTER_TIME
 from omni_core.dataplane import userspace
@@ -22,6 +22,8 @@ from omni_core.drops import DropReason
 from omni_core.types import BROADCAST
 
 pytestmark = pytest.mark.netns
+
+MODULES = (test_userspace_sessions, test_userspace_switching, test_userspace_groups)
 
 # Why a test of the python engine says nothing about the kernel one.
 LEFT_OUT = {
@@ -38,7 +40,7 @@ LEFT_OUT = {
 
 @pytest.fixture(params=["kernel is A", "kernel is B"])
 def pair(request: pytest.FixtureRequest, make_rig: MakeRig, seed: int, monkeypatch: pytest.MonkeyPatch) -> Pair:
-    for module in (test_userspace_sessions, test_userspace_switching, userspace):
+    for module in (*MODULES, userspace):
         monkeypatch.setattr(module, "MAX_FRAME", MAX_FRAME)  # both engines have one limit
     monkeypatch.setattr(userspace, "_MAX_PACKET", DATA_OVERHEAD + MAX_FRAME)
     if request.param == "kernel is A":
@@ -50,7 +52,7 @@ def _tests_of(module: object) -> dict[str, Callable[..., None]]:
     return {name: test for name, test in vars(module).items() if name.startswith("test_") and callable(test)}
 
 
-ALL = {**_tests_of(test_userspace_sessions), **_tests_of(test_userspace_switching)}
+ALL = {name: test for module in MODULES for name, test in _tests_of(module).items()}
 globals().update({name: test for name, test in ALL.items() if name not in LEFT_OUT})
 
 

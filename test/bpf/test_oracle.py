@@ -13,17 +13,21 @@ from collections import Counter
 
 import pytest
 from support.driven import DrivenPlane
+from support.group_frames import ROWS as GROUP_FRAMES
+from support.group_frames import cut_or_flipped
 from support.planes import frame, key_pair
 from support.synapse import HERE_4, HERE_6, MAX_FRAME, UNDERLAY, MakeRig
 
 from omni_core.constants import CONTROL_ETHERTYPE, CONTROL_MAC, DATA_OVERHEAD, REPLAY_WINDOW
 from omni_core.crypto.aead import Aead
 from omni_core.dataplane import userspace
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.dataplane.port import DataPlaneEvent, SessionKeys, Unresolved
 from omni_core.dataplane.userspace import UserspaceDataPlane
 from omni_core.drops import DropReason
 from omni_core.io.netlink import RouteInfo
 from omni_core.io.synapse import plane
+from omni_core.io.synapse.abi import Way
 from omni_core.types import BROADCAST, Endpoint, Mac
 from omni_core.wire.header import make_nonce
 
@@ -91,9 +95,9 @@ class Twins:
         action = self.draw.choices(
             (
                 self.frames, self.datagrams, self.add_session, self.use, self.remove_session, self.set_path,
-                self.pin, self.unpin, self.to_peer, self.flood, self.new_peer, self.tick,
+                self.pin, self.unpin, self.to_peer, self.flood, self.new_peer, self.tick, self.groups, self.to_port,
             ),
-            (120, 160, 6, 6, 3, 6, 2, 2, 20, 2, 2, 1),
+            (120, 160, 6, 6, 3, 6, 2, 2, 20, 2, 2, 1, 3, 3),
         )[0]  # fmt: skip
         self.seen[action.__name__] += 1
         action()
@@ -101,6 +105,8 @@ class Twins:
 
     def frame(self) -> bytes:
         draw = self.draw
+        if draw.random() < 0.2:
+            return cut_or_flipped(draw)
         destination, source = draw.choices(MACS, WEIGHTS, k=2)
         ethertype = draw.choice((0x0800, 0x0800, 0x0806, 0x88A4, CONTROL_ETHERTYPE))
         size = draw.choice(SIZES) if draw.random() > 0.01 else MAX_FRAME + 1
@@ -115,6 +121,11 @@ class Twins:
         peer, sent = self.draw.choice([*self.peers, 4711]), self.frame()
         for each in self.both:
             each.frames_to_peer(peer, [sent], time.monotonic())
+
+    def to_port(self) -> None:
+        sent = self.frame()
+        for each in self.both:
+            each.frames_to_port([sent], time.monotonic())
 
     def datagrams(self) -> None:
         if self.remotes:
@@ -187,6 +198,20 @@ class Twins:
         peers = self.draw.sample(self.peers, self.draw.randint(0, len(self.peers)))
         for each in self.both:
             each.set_flood(peers)
+
+    def groups(self) -> None:
+        draw = self.draw
+
+        def some() -> frozenset[int]:
+            return frozenset(draw.sample([*self.peers, 4711], draw.randint(0, len(self.peers))))
+
+        listed = {row.key: some() for row in draw.sample(GROUP_FRAMES, draw.randrange(len(GROUP_FRAMES))) if row.key}
+        policy = draw.choice(
+            (None, GroupPolicy(listed, some(), True), GroupPolicy(listed, some(), draw.random() < 0.5))
+        )
+        until = time.monotonic() + draw.choice((-1.0, 100.0, 100.0, 100.0))
+        for each in self.both:
+            each.set_groups(policy, until)
 
     def new_peer(self) -> None:
         gone = self.peers.pop(self.draw.randrange(len(self.peers)))
@@ -264,4 +289,6 @@ def test_both_do_the_same(make_rig: MakeRig, seed: int) -> None:
         DropReason.SPLIT_HORIZON, DropReason.RESERVED_DESTINATION, DropReason.NO_SESSION, DropReason.FRAME_TOO_LONG,
         DropReason.NO_PATH,
     }  # fmt: skip
-    assert {"Confirmed", "EndpointMoved", "ControlFrame", "Unresolved"} <= set(twins.seen)
+    assert {"Confirmed", "EndpointMoved", "ControlFrame", "Unresolved", "groups", "to_port"} <= set(twins.seen)
+    ways = twins.kernel.kernel.ways()
+    assert set(ways) >= {Way.TX_FLOODED, Way.TX_NOBODY, Way.TX_WATCHED, Way.TX_GROUP, Way.RX_LOCAL}

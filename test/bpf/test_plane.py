@@ -101,7 +101,9 @@ def test_remove_peer_takes_everything(world: World) -> None:
     assert {entry.peer for entry in plane.fdb(world.now)} == {None, SIX, NOBODY}
     assert world.rig.run("rx", world.sealed(sequence=1)).code == XDP_DROP
     assert world.rig.run("tx", frame(STRANGER, OWN)).data.startswith(prefix(SlowKind.UNKNOWN))
-    assert world.rig.maps["flood"].lookup(bytes(4)) == SIX.to_bytes(4, "little")
+    with world.rig.config() as config:
+        assert [world.rig.flooded_peer(slot) for slot in config.everyone.slots] == [SIX]
+    assert FOUR.to_bytes(4, "little") not in dict(world.rig.maps["flood"].items()).values()
     owners = {int.from_bytes(key, "little") for key in world.rig.maps["fdb_counts"].keys()}  # noqa: SIM118
     assert owners == {SIX, NOBODY, abi.OWNER_LOCAL}
     with pytest.raises(LocalMisuse):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from support.outer import take_apart
@@ -129,9 +129,11 @@ def clones(listener: socket.socket, count: int) -> list[bytes]:
     return found
 
 
-def flooded(world: World, inner: bytes) -> bytes:
-    """As synapse_tx leaves it. A test run arrives on loopback, which is the TAP here."""
-    return world.rig.mark() + prefix(SlowKind.SEAL)[6:] + inner
+def flooded(world: World, inner: bytes, slots: Iterable[int] | None = None, peer: int = 0) -> bytes:
+    """As synapse_tx leaves it for these slots (None: the whole flood set), or synapse_out for the peer."""
+    with world.rig.config() as config:
+        chosen = config.everyone.slots if slots is None else slots
+    return world.rig.mark() + prefix(SlowKind.SEAL, peer, slots=chosen)[6:] + inner
 
 
 @pytest.mark.parametrize("size", [14, 60, MAX_FRAME])
@@ -141,8 +143,16 @@ def test_a_group_frame_is_cloned_for_each_peer(world: World, heard: socket.socke
     world.plane.set_flood(peers)
     verdict = world.rig.run("out", flooded(world, inner))
     assert verdict.code == TC_ACT_SHOT
-    assert clones(heard, len(peers)) == [world.rig.mark() + prefix(SlowKind.SEAL, peer)[6:] + inner for peer in peers]
+    assert clones(heard, len(peers)) == [flooded(world, inner, peer=peer) for peer in peers]
     assert world.rig.ways() == {Way.OUT_CLONED: len(peers)}
+
+
+@pytest.mark.parametrize("slots", [[], [0], [63], [64], [127], [1, 62, 65, 126], [*range(0, 128, 2)]], ids=str)
+def test_for_those_whose_slot_is_in_the_set(world: World, heard: socket.socket, slots: list[int]) -> None:
+    world.plane.set_flood(range(1000, 1000 + abi.FLOOD))
+    assert world.rig.run("out", flooded(world, GROUP, slots)).code == TC_ACT_SHOT
+    assert clones(heard, len(slots)) == [flooded(world, GROUP, slots, 1000 + slot) for slot in slots]
+    assert world.rig.ways() == ({Way.OUT_CLONED: len(slots)} if slots else {})
 
 
 def test_clones_are_sealed_like_any_frame_from_the_tap(world: World, heard: socket.socket) -> None:
@@ -168,7 +178,7 @@ def test_the_largest_flood_set_and_one_more(world: World, heard: socket.socket) 
     assert len(clones(heard, abi.FLOOD)) == abi.FLOOD
     world.plane.set_flood(range(1000, 1001 + abi.FLOOD))
     with world.rig.config() as config:
-        assert config.flood_count == abi.FLOOD_SLOW
+        assert config.flood_slow
         config.tap_ifindex = LOOPBACK + 1  # so that this run comes from elsewhere
     assert world.rig.run("tx", GROUP).code == XDP_REDIRECT
     assert world.rig.ways() == {Way.OUT_CLONED: abi.FLOOD, Way.TX_GROUP: 1}

@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 from support.rows_bulk import LAND_ROWS, SPLIT_ROWS, STREAM_ROWS
+from support.rows_groups import GROUP_ROWS
 from support.rows_receive import RECEIVE_ROWS
 from support.rows_transmit import OUT_ROWS, TRANSMIT_ROWS
 
 from omni_core.drops import DropReason
 from omni_core.io.synapse.abi import Way
 
-ROWS = [*RECEIVE_ROWS, *TRANSMIT_ROWS, *OUT_ROWS, *STREAM_ROWS, *SPLIT_ROWS, *LAND_ROWS]
+ROWS = [*RECEIVE_ROWS, *TRANSMIT_ROWS, *OUT_ROWS, *STREAM_ROWS, *SPLIT_ROWS, *LAND_ROWS, *GROUP_ROWS]
 BPF = Path(__file__).parents[2] / "bpf"
 
 ELSEWHERE = {

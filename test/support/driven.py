@@ -17,6 +17,7 @@ from support.outer import packet, take_apart
 from support.synapse import HERE_4, HERE_6, PORT, XDP_DROP, XDP_PASS, XDP_REDIRECT, Rig
 
 from omni_core.constants import REJECT_AFTER_TIME
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.dataplane.port import (
     AdoptedSession,
     Datagram,
@@ -32,6 +33,7 @@ from omni_core.types import Endpoint, Mac, PeerId
 
 _NS = 10**9
 _PREFIX = abi.SLOW_MAC + bytes(6) + abi.SLOW_ETHERTYPE.to_bytes(2, "big")
+_SET = abi.SlowPrefix.address.offset  # of the peers that synapse_out clones for
 _SLACK = 0.05  # s; a test's clock stands still while ours goes on
 
 
@@ -48,6 +50,7 @@ class DrivenPlane(DataPlane):
         self._frames: list[bytes] = []
         self._events: list[DataPlaneEvent] = []
         self._flood: tuple[PeerId, ...] = ()
+        self._until = 0.0  # of the policy of groups, the test's time
 
     @property
     def name(self) -> str:
@@ -91,6 +94,10 @@ class DrivenPlane(DataPlane):
         self._flood = tuple(dict.fromkeys(peers))
         self.kernel.set_flood(self._flood)
 
+    def set_groups(self, policy: GroupPolicy | None, until: float) -> None:
+        self._until = until
+        self.kernel.set_groups(policy, until if self._base is None else until - self._base)
+
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
         self.kernel.set_static(mac, peer, vlan)
 
@@ -114,6 +121,11 @@ class DrivenPlane(DataPlane):
     def frames_to_peer(self, peer: PeerId, frames: Sequence[bytes], now: float) -> None:
         self._real(now)
         self.kernel.frames_to_peer(peer, frames, now)
+        self._from_ganglion(now)
+
+    def frames_to_port(self, frames: Sequence[bytes], now: float) -> None:
+        self._real(now)
+        self.kernel.frames_to_port(frames, now)
         self._from_ganglion(now)
 
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
@@ -159,14 +171,18 @@ class DrivenPlane(DataPlane):
     def _follow(self, verdict: Any, now: float) -> None:
         """What synapse_tx gave goes where the interface, synapse_out or the Ganglion would take it."""
         code, data = verdict
-        if code == XDP_REDIRECT:
+        if code == XDP_REDIRECT and not data.startswith(_PREFIX):
+            self._frames.append(data)
+        elif code == XDP_REDIRECT:
             group = self.kernel.receive_from_tap([data], now)
             if group:
-                self.kernel.frames_from_port(group, now)
+                self.kernel.frames_from_port(group, self._real(now))
             self._from_ganglion(now)
         elif code == XDP_PASS and data[12:14] == _PREFIX[12:]:
             assert data[:6] == self.rig.mark(), "synapse_out would drop it"
-            for peer in self._flood:
+            peers = {self.rig.flooded_peer(slot) for slot in abi.PeerSet.from_buffer_copy(data, _SET).slots}
+            assert peers <= set(self._flood)
+            for peer in (each for each in self._flood if each in peers):  # in the order that python has
                 clone = data[:16] + peer.to_bytes(4, "little") + data[20:]
                 self._follow(self.rig.run_from_tap(clone), now)
         elif code == XDP_PASS:
@@ -213,6 +229,12 @@ class DrivenPlane(DataPlane):
         def earlier(nanoseconds: int) -> int:
             return max(1, nanoseconds - shift) if nanoseconds else 0
 
+        groups = self.kernel._groups
+        if groups._policy is not None:
+            left = self._until - now
+            groups._until = time.monotonic() + (max(left, _SLACK) if left > 0 else min(left, 0.0))
+            with self.rig.config() as config:
+                config.groups_until = max(0, int(groups._until * _NS))
         for receive_id in self.kernel._slots.ids():
             with self.rig.session(receive_id) as session:
                 left = self._expires[receive_id] - now

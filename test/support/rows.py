@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,9 +83,16 @@ class World:
         return packet(payload, ME_6 if peer == SIX else ME_4, AT[peer], ethernet=mark, checksum=peer == SIX)
 
 
-def prefix(kind: abi.SlowKind, peer: PeerId = 0, receive_id: int = 0, endpoint: Endpoint | None = None) -> bytes:
-    """struct slow_prefix, field by field."""
-    address, port = (bytes(16), 0) if endpoint is None else (abi.pack_address(endpoint.host), endpoint.port)
+def prefix(
+    kind: abi.SlowKind,
+    peer: PeerId = 0,
+    receive_id: int = 0,
+    endpoint: Endpoint | None = None,
+    slots: Iterable[int] = (),
+) -> bytes:
+    """struct slow_prefix, field by field. ``slots``: in the flood set, of the peers that get a group frame."""
+    bits = sum(1 << slot for slot in slots).to_bytes(16, "little")
+    address, port = (bits, 0) if endpoint is None else (abi.pack_address(endpoint.host), endpoint.port)
     ends = peer.to_bytes(4, "little") + port.to_bytes(2, "big") + bytes(2) + receive_id.to_bytes(8, "little")
     return bytes.fromhex("026f6d6e6901 000000000000 88b6") + bytes([kind, 0]) + ends + address
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from support.planes import frame
 from support.rows import AT, FOUR, FRIEND, NOBODY, OWN, SILENT, SIX, SIXTH, STRANGER, Row, World, prefix
@@ -95,13 +95,15 @@ def to_ganglion(what: str, inner: bytes, kind: SlowKind, way: Way, peer: int = 0
     )
 
 
-def flooded(what: str, inner: bytes) -> Row:
-    """Group frames go to synapse_out, which clones them."""
+def flooded(what: str, inner: bytes, peers: Iterable[int] = (FOUR, SIX), prepare: Do | None = None) -> Row:
+    """Group frames go to synapse_out, which clones them for the peers whose slots are in the prefix."""
 
     def after(world: World) -> bytes:
-        return world.rig.mark() + prefix(SlowKind.SEAL)[6:] + inner
+        slots = [world.plane._groups._slots[peer] for peer in peers]
+        assert [world.rig.flooded_peer(slot) for slot in slots] == list(peers)
+        return world.rig.mark() + prefix(SlowKind.SEAL, slots=slots)[6:] + inner
 
-    return Row(what, lambda w: inner, XDP_PASS, [Way.TX_FLOODED], after=after, prepare=flood, program="tx")
+    return Row(what, lambda w: inner, XDP_PASS, [Way.TX_FLOODED], after=after, prepare=prepare or flood, program="tx")
 
 
 def dropped(what: str, make: bytes | Make, reason: int, prepare: Do = nothing, from_tap: bool = False) -> Row:
@@ -271,6 +273,7 @@ DROPPED = [
     dropped("group frame of 1523 bytes", frame(BROADCAST, OWN, size=MAX_FRAME + 1), DropReason.FRAME_TOO_LONG),
     dropped("paused", DATA, DropReason.PAUSED, pause),
     dropped("group frame, paused", GROUP, DropReason.PAUSED, pause),
+    dropped("group frame, nobody there", GROUP, Way.TX_NOBODY, lambda w: w.plane.set_flood([])),
     dropped("group source", frame(FRIEND, BROADCAST), DropReason.SOURCE_MAC_REFUSED),
     dropped("source pinned to a peer", frame(FRIEND, SIXTH), DropReason.SPLIT_HORIZON),
     dropped("group frame, source pinned to a peer", frame(BROADCAST, SIXTH), DropReason.SPLIT_HORIZON),
@@ -298,7 +301,7 @@ DROPPED = [
             DropReason.NOT_MARKED,
             from_tap=True,
         )
-        for kind in (0, SlowKind.GROUP, SlowKind.CONTROL, SlowKind.SEND, 15, 18, 255)
+        for kind in (0, SlowKind.GROUP, SlowKind.CONTROL, SlowKind.SEND, 15, 19, 255)
     ),
     dropped("from the TAP: peer without a session", SEAL_NOBODY + DATA, DropReason.NO_SESSION, from_tap=True),
     dropped("from the TAP: peer of nobody", prefix(SlowKind.SEAL, 4711) + DATA, DropReason.NO_SESSION, from_tap=True),

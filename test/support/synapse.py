@@ -126,6 +126,13 @@ class Rig:
         with self.config() as config:
             config.bulk_ifindex = BULK
 
+    def flooded_peer(self, slot: int) -> PeerId:
+        """Whom map flood names there."""
+        value = self.maps["flood"].lookup(_U32.pack(slot))
+        assert value is not None
+        peer: PeerId = _U32.unpack(value)[0]
+        return peer
+
     def mark(self) -> bytes:
         return bytes(self.plane._config.mark)[:6]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+from collections.abc import Iterable
 from enum import IntEnum, unique
 from ipaddress import IPv6Address
 from typing import Final
@@ -15,11 +16,12 @@ from typing import Final
 from omni_core.dataplane.port import NOTE_MAX
 from omni_core.types import Endpoint
 
-ABI_VERSION: Final = 2
+ABI_VERSION: Final = 3
 SESSIONS: Final = 2048
 PEERS: Final = 4096
 FDB: Final = 131072
 FLOOD: Final = 128
+GROUPS: Final = 16384
 CPUS: Final = 256
 FLOWS: Final = 4096
 COUNTERS: Final = 256
@@ -32,7 +34,6 @@ RING: Final = 128
 VLAN_ANY: Final = 0xFFFF
 OWNER_LOCAL: Final = 0xFFFFFFFF
 NO_SLOT: Final = 0xFFFFFFFF
-FLOOD_SLOW: Final = 0xFFFFFFFF
 FDB_STATIC: Final = 1
 FDB_SHADOWED: Final = 2
 SLOW_ETHERTYPE: Final = 0x88B6
@@ -40,7 +41,24 @@ SLOW_MAC: Final = bytes.fromhex("026f6d6e6901")
 FIRST_WAY: Final = 128  # counters below are DropReason
 
 _u8, _u16, _u32, _u64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
+_LOW = 0xFFFFFFFFFFFFFFFF
 _Bytes6, _Bytes8, _Bytes16, _Bytes32 = _u8 * 6, _u8 * 8, _u8 * 16, _u8 * 32
+
+
+class PeerSet(ctypes.Structure):
+    """Bit i of the 128: slot i of map ``flood``."""
+
+    _fields_ = (("low", _u64), ("high", _u64))
+
+    @classmethod
+    def of(cls, slots: Iterable[int]) -> PeerSet:
+        bits = sum(1 << slot for slot in set(slots))
+        return cls(bits & _LOW, bits >> 64)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        bits = self.high << 64 | self.low
+        return tuple(slot for slot in range(FLOOD) if bits >> slot & 1)
 
 
 class Config(ctypes.Structure):
@@ -54,12 +72,20 @@ class Config(ctypes.Structure):
         ("mac1_key", _Bytes32),
         ("fdb_max_per_peer", _u32),
         ("fdb_max_local", _u32),
-        ("flood_count", _u32),
+        ("flood_slow", _u32),
         ("zero", _u32),
         ("cpus", _u32),
         ("bulk_ifindex", _u32),
         ("port_ifindex", _u32),
+        ("groups_watch", _u32),
+        ("groups_until", _u64),
+        ("everyone", PeerSet),
+        ("elsewhere", PeerSet),
     )
+
+
+class GroupKey(ctypes.Structure):
+    _fields_ = (("mac", _Bytes6), ("port", _u16))  # port: be
 
 
 class Session(ctypes.Structure):
@@ -171,6 +197,7 @@ class SlowKind(IntEnum):
     SEND = 5
     SEAL = 16
     OPEN = 17
+    LOCAL = 18
 
 
 @unique
@@ -208,6 +235,7 @@ class Way(IntEnum):
     RX_MERGED = 134
     RX_BULK = 135
     RX_BULK_DELIVERED = 136
+    RX_LOCAL = 137
     TX_SEALED = 140
     TX_SEND = 141
     TX_GROUP = 142
@@ -215,6 +243,8 @@ class Way(IntEnum):
     TX_NO_SESSION = 144
     TX_LOCAL = 145
     TX_FLOODED = 146
+    TX_NOBODY = 147
+    TX_WATCHED = 148
     OUT_SENT = 150
     OUT_CLONED = 151
     TX_BULK = 152

@@ -45,6 +45,11 @@ def seal_request(peer: PeerId, frame: bytes) -> bytes:
     return _prefix(abi.SlowKind.SEAL, peer) + frame
 
 
+def local_request(frame: bytes) -> bytes:
+    """To be delivered to the local port, as if a peer had sent it."""
+    return _prefix(abi.SlowKind.LOCAL, 0) + frame
+
+
 def open_request(payload: bytes, source: Endpoint, destination: str, port: int) -> bytes:
     """A data packet that reached the UDP socket, dressed as it was on the underlay. Checksums are left out."""
     length = UDP_HEADER + len(payload)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from omni_core.constants import CONTROL_MAC, MAX_FRAME, MIN_FRAME, REJECT_AFTER_TIME
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.dataplane.port import (
     NOTE_MAX,
     AdoptedSession,
@@ -102,7 +103,7 @@ class KernelDataPlane(DataPlane):
         self._config = abi.Config.from_buffer_copy(old) if adopt else abi.Config(abi=abi.ABI_VERSION)
         if not adopt:
             self._config.mark[:] = bytes(mark).ljust(8, b"\0")
-            self._config.flood_count = abi.FLOOD_SLOW
+            self._config.flood_slow = 1
             self._config.forwarding = 1
         self._config.syn_ifindex, self._config.tap_ifindex = syn_ifindex, tap_ifindex
         self._config.port_ifindex = port_ifindex
@@ -163,12 +164,13 @@ class KernelDataPlane(DataPlane):
         self._slots.remove(receive_id)
 
     def session_stats(self, receive_id: int) -> SessionStats:
-        session, bulk = self._slots.read(receive_id), self._slots.read_bulk(receive_id)
+        session, (own, bulk) = self._slots.read(receive_id), self._slots.read_streams(receive_id)
         return SessionStats(
             tx_frames=session.tx_sequence + bulk.tx_sequence,
             tx_bytes=session.tx_bytes + bulk.tx_bytes,
             rx_frames=session.rx_frames + bulk.rx_frames,
             rx_bytes=session.rx_bytes + bulk.rx_bytes,
+            rx_expected=own.next + bulk.next,
             last_tx=max(session.last_tx, bulk.last_tx) / _NS,
             last_rx=max(session.last_rx, bulk.last_rx) / _NS,
             last_tx_data=max(session.last_tx_data, bulk.last_tx) / _NS,  # stream 1 carries no in-session control
@@ -190,7 +192,7 @@ class KernelDataPlane(DataPlane):
             if not note:
                 self.remove_session(receive_id)
                 continue
-            session = self._slots.read(receive_id)
+            session, streams = self._slots.read(receive_id), self._slots.read_streams(receive_id)
             peer = self._peer(session.peer)
             offered.append(
                 AdoptedSession(
@@ -198,7 +200,7 @@ class KernelDataPlane(DataPlane):
                     send_id=session.send_id,
                     receive_id=receive_id,
                     sending=peer.sending == receive_id,
-                    confirmed=bool(session.confirmed or self._slots.read_bulk(receive_id).rx_frames),
+                    confirmed=bool(session.confirmed or streams[abi.BULK_STREAM].rx_frames),
                     expires=session.expires / _NS,
                     path=peer.endpoint,
                     note=note,
@@ -257,6 +259,9 @@ class KernelDataPlane(DataPlane):
             self._peer(peer)
         self._groups.set_flood(wanted)
 
+    def set_groups(self, policy: GroupPolicy | None, until: float) -> None:
+        self._groups.set_policy(policy, until)
+
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
         if peer is not None:
             self._peer(peer)
@@ -271,7 +276,7 @@ class KernelDataPlane(DataPlane):
     # --- traffic ---
 
     def frames_from_port(self, frames: Sequence[bytes], now: float) -> None:
-        """Group frames that ``receive_from_tap`` gave: flooded from here. The programs have checked them."""
+        """Group frames that ``receive_from_tap`` gave: sent from here. The programs have checked them."""
         for frame in frames:
             if not frame[0] & 1:
                 known, owner = self._fdb.find(frame[0:6], vlan_id(frame))
@@ -282,20 +287,21 @@ class KernelDataPlane(DataPlane):
             elif frame[0:6] == CONTROL_MAC:
                 self._drops.add(DropReason.RESERVED_DESTINATION)
             else:
-                for peer in self._groups.peers:
+                for peer in self._groups.targets(frame, now):
                     self._seal_or_tell(peer, frame, now)
 
     def frames_to_peer(self, peer: PeerId, frames: Sequence[bytes], now: float) -> None:
         known = self._peers.get(peer)
         for frame in frames:
-            if len(frame) < MIN_FRAME:
-                self._drops.add(DropReason.FRAME_TOO_SHORT)
-            elif len(frame) > MAX_FRAME:
-                self._drops.add(DropReason.FRAME_TOO_LONG)
-            elif known is None or known.sending is None:
+            if not self._is_carried(frame):
+                continue
+            if known is None or known.sending is None:
                 self._drops.add(DropReason.NO_SESSION)
             else:
                 self._tap_packets.append(packets.seal_request(peer, frame))
+
+    def frames_to_port(self, frames: Sequence[bytes], now: float) -> None:
+        self._tap_packets += [packets.local_request(frame) for frame in frames if self._is_carried(frame)]
 
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
         """Data that XDP has not seen: fragments, interfaces without XDP, loopback. Back to the programs with it."""
@@ -438,6 +444,14 @@ class KernelDataPlane(DataPlane):
             self._fdb.open_owner(peer_id)
             self._write_peer(peer)
         return peer
+
+    def _is_carried(self, frame: bytes) -> bool:
+        """By its length; else it is dropped and counted."""
+        if MIN_FRAME <= len(frame) <= MAX_FRAME:
+            return True
+        short = len(frame) < MIN_FRAME
+        self._drops.add(DropReason.FRAME_TOO_SHORT if short else DropReason.FRAME_TOO_LONG)
+        return False
 
     def _seal_or_tell(self, peer_id: PeerId, frame: bytes, now: float) -> None:
         peer = self._peers.get(peer_id)

@@ -87,11 +87,10 @@ class SessionSlots:
         assert value is not None, "an array has all its entries"
         return abi.Session.from_buffer_copy(value)
 
-    def read_bulk(self, receive_id: int) -> abi.Stream:
-        """What the native engine counts."""
-        value = self._streams.lookup(_streams_of(self.slot(receive_id))[abi.BULK_STREAM])
-        assert value is not None
-        return abi.Stream.from_buffer_copy(value)
+    def read_streams(self, receive_id: int) -> list[abi.Stream]:
+        """Replay windows of both, and of stream 1 what is counted."""
+        values = self._streams.lookup_many(_streams_of(self.slot(receive_id)))
+        return [abi.Stream.from_buffer_copy(value) for value in values if value is not None]
 
     def read_keys(self, receive_id: int) -> tuple[bytearray, bytearray]:
         """Send and receive key, for the caller to wipe."""
