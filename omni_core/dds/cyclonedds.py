@@ -17,6 +17,8 @@ _PROFILE = """\
     <General>
       <Interfaces>
         <NetworkInterface name="{interface}" presence_required="false" multicast="true"/>
+        <!-- For nodes of this machine, also while the other is not there: with no interface DDS does not start. -->
+        <NetworkInterface name="lo" presence_required="false" multicast="true"/>
       </Interfaces>
       <UseIPv6>{ipv6}</UseIPv6>
       <!-- Discovery only: data to several robots would otherwise be sprayed to all of them. -->
