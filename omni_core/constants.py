@@ -63,6 +63,8 @@ DEAD_AFTER: Final = PASSIVE_KEEPALIVE + REKEY_RETRY  # s sent without an answer:
 REPLAY_WINDOW: Final = 8192 - 64  # sequences (RFC 6479: bitmap of 8192 bits, one 64-bit block is slack)
 
 LIVENESS_POLL: Final = 2.5  # s between two looks at a peer's counters; PASSIVE_KEEPALIVE / 4
+CLOCK_REFRESH: Final = 60.0  # s between two PINGs to a peer, at most: they measure the offset of its clock
+CLOCK_RETRY: Final = 10.0  # s; the same until the first was answered
 NUDGE_AFTER: Final = 1.5  # s without an answer, then the Nucleus is asked to tell the peer again; doubled each time
 RECONNECT_MIN: Final = 2.0  # s after a wanted peer was lost, doubled each time up to
 RECONNECT_MAX: Final = 60.0  # s

@@ -25,6 +25,7 @@ from omni_core.dataplane.port import (
 )
 from omni_core.drops import DropCounters, DropReason
 from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_about
+from omni_core.engines.control_link import ControlLink
 from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, Warned
 from omni_core.engines.notes import owner_of
 from omni_core.engines.peering import Peering
@@ -69,11 +70,15 @@ class GanglionEngine:
         *,
         random: RandomBytes,
         unix_ns: Callable[[float], int],
+        wall_ns: Callable[[float], int] | None = None,
     ) -> None:
+        """``unix_ns``: strictly increasing, for handshakes; ``wall_ns``: the wall clock as it is, for the offset to a
+        peer's. Both take ``now`` and give ns since 1970."""
         self.settings = settings
         self.identity = identity
         self.plane = plane
         self.drops = DropCounters()
+        self.link = ControlLink(plane, identity.mac, wall_ns)
         self.running = False
         self._random = random
         self._unix_ns = unix_ns
@@ -100,6 +105,7 @@ class GanglionEngine:
             self.book,
             self.sessions,
             self.drops,
+            self.link,
             owner=owner_of(self.identity, profile),
             emit=self._events.append,
             on_usable=self._send_waiting,
@@ -118,7 +124,7 @@ class GanglionEngine:
         self.pings = Pings(
             self._random,
             emit=self._events.append,
-            send=lambda peer, token, now: self.peering.send_control(peer, ControlKind.PING, now, token),
+            send=lambda peer, token, now: self.link.ping(peer, now, token),
             find=self.book.by_address,
             why=self._why_unreached,
         )
@@ -186,7 +192,7 @@ class GanglionEngine:
             return
         for peer in self.book:
             if peer.up_since is not None:
-                self.peering.send_control(peer, ControlKind.GOODBYE, now)
+                self.link.send(peer, ControlKind.GOODBYE, now)
         if self.nucleus is not None:
             self.nucleus.stop(now)
         self._pump(now)
@@ -422,9 +428,9 @@ class GanglionEngine:
             self.drops.add(violation.reason)
             return
         if message.kind is ControlKind.PING:
-            self.peering.send_control(peer, ControlKind.PONG, now, message.token)
+            self.link.pong(peer, message, now)
         elif message.kind is ControlKind.PONG:
-            self.peering.got_pong(peer, message.token, now)
+            self.link.got_pong(peer, message, now)
             self.pings.answered(message.token, now)
         elif message.kind is ControlKind.GOODBYE:
             self.peering.said_goodbye(peer, now)

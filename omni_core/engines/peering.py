@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
 
 from omni_core.constants import (
+    CLOCK_REFRESH,
+    CLOCK_RETRY,
     LIVENESS_POLL,
     NUDGE_AFTER,
     ON_DEMAND_IDLE,
@@ -25,6 +27,7 @@ from omni_core.dataplane.port import DataPlane, SessionKeys
 from omni_core.drops import DropCounters
 from omni_core.engines.admission import Admission
 from omni_core.engines.adoption import LeftPeer
+from omni_core.engines.control_link import ControlLink
 from omni_core.engines.ganglion_events import GanglionEvent, PeerDown, PeerUp, Warned
 from omni_core.engines.notes import NoteKeeper
 from omni_core.engines.peers import Peer, PeerBook
@@ -37,7 +40,7 @@ from omni_core.session.sessions import Sessions
 from omni_core.session.timers import Deadlines
 from omni_core.types import Endpoint, PeerId, PublicKey
 from omni_core.wire.hello import Hello, decode_hello, encode_hello
-from omni_core.wire.inband import ControlKind, encode_control
+from omni_core.wire.inband import ControlKind
 
 
 class Peering:
@@ -54,6 +57,7 @@ class Peering:
         book: PeerBook,
         sessions: Sessions,
         drops: DropCounters,
+        link: ControlLink,
         *,
         owner: bytes,
         emit: Callable[[GanglionEvent], None],
@@ -68,6 +72,7 @@ class Peering:
         self._book = book
         self._sessions = sessions
         self._drops = drops
+        self._link = link
         self._emit = emit
         self._on_usable = on_usable
         self._ask = ask
@@ -309,6 +314,7 @@ class Peering:
                 sum_.tx_bytes += stats.tx_bytes
                 sum_.rx_frames += stats.rx_frames
                 sum_.rx_bytes += stats.rx_bytes
+                sum_.rx_expected += stats.rx_expected
                 self._plane.remove_session(event.receive_id)
                 peer.roles.pop(event.receive_id, None)
         elif isinstance(event, SessionLost):
@@ -329,7 +335,7 @@ class Peering:
         if event.usable:
             self._plane.use_session(keypair.receive_id)
             self._usable(peer, now)
-            self.send_control(peer, ControlKind.PING, now)  # confirms the session to the responder
+            self._link.ping(peer, now)  # confirms the session to the responder
 
     def _apply_hello(self, peer: Peer, body: bytes) -> None:
         try:
@@ -397,21 +403,11 @@ class Peering:
         peer.path = endpoint
         self._plane.set_path(peer.id, endpoint)
 
-    def send_control(self, peer: Peer, kind: ControlKind, now: float, token: int = 0) -> None:
-        if kind is ControlKind.PING:
-            peer.liveness.pinged(now)
-            peer.ping_token = token
-        self._plane.frames_to_peer(peer.id, [encode_control(kind, self._identity.mac, token)], now)
-
-    def got_pong(self, peer: Peer, token: int, now: float) -> None:
-        if peer.ping_token == token and peer.liveness.last_ping:
-            peer.rtt = now - peer.liveness.last_ping
-
     def probe_all(self, now: float) -> None:
         """Peers learn where we are now from the next authentic packet, so send one."""
         for peer in self._book:
             if peer.up_since is not None:
-                self.send_control(peer, ControlKind.PING, now)
+                self._link.ping(peer, now)
 
     # --- timers ---------------------------------------------------------------------------------------------------
 
@@ -450,17 +446,24 @@ class Peering:
                 unconfirmed = keypair.initiator and not stats.rx_frames
         idle = UNUSED_IDLE if peer.last_unicast == peer.up_since else ON_DEMAND_IDLE
         if not self.keeps(peer) and now - peer.last_unicast >= idle:
-            self.send_control(peer, ControlKind.GOODBYE, now)
+            self._link.send(peer, ControlKind.GOODBYE, now)
             self.forget(peer, now, f"{peer.label}: no traffic for {idle:.0f} s")
             return
         care = peer.liveness.poll(traffic, now)
         if care is Care.REHANDSHAKE:
             self._ask(peer, now)
             self._sessions.rekey(peer.public_key, now)
-        elif care is Care.PING or unconfirmed:  # was our first packet lost? The peer cannot send before it
-            self.send_control(peer, ControlKind.PING, now)
+        elif (
+            care is Care.PING or unconfirmed or _wants_clock(peer, now)
+        ):  # was our first packet lost? The peer cannot send before it
+            self._link.ping(peer, now)
         elif care is Care.KEEPALIVE:
-            self.send_control(peer, ControlKind.KEEPALIVE, now)
+            self._link.send(peer, ControlKind.KEEPALIVE, now)
+
+
+def _wants_clock(peer: Peer, now: float) -> bool:
+    """A busy peer needs no keepalive, but clocks drift."""
+    return now - peer.liveness.last_ping >= (CLOCK_REFRESH if peer.rtt is not None else CLOCK_RETRY)
 
 
 def _next_poll(now: float) -> float:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from omni_core.crypto.identity import key_text, mac_of, vip6_of
 from omni_core.dataplane.port import SessionStats
+from omni_core.engines.clocks import PeerClock
 from omni_core.session.liveness import Liveness, Traffic
 from omni_core.types import Endpoint, Mac, PeerId, PublicKey, Vip
 
@@ -35,6 +36,7 @@ class Peer:
         self.last_unicast = 0.0  # s; for giving up on-demand sessions
         self.rtt: float | None = None
         self.ping_token = 0  # of the latest PING: an older one's PONG tells nothing about now
+        self.clock = PeerClock()
         self.traffic = Traffic()
         self.liveness = Liveness()
         self.roles: dict[int, bool] = {}  # sessions in the data plane: receive id -> whether we were initiator

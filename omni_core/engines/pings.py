@@ -18,8 +18,8 @@ class _Ping:
 
 
 class Pings:
-    """``send(peer, token, now)`` sends a PING; ``find(address)`` is the peer that has it; ``why(address)`` says why there
-    was none to send it to. Each ping ends with one PingResult."""
+    """``send(peer, token, now)`` sends a PING; ``find(address)`` is the peer that has it; ``why(address)`` says why
+    there was none to send it to. Each ping ends with one PingResult."""
 
     def __init__(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from omni_core.crypto.identity import key_text
+from omni_core.dataplane.port import SessionStats
 from omni_core.engines.peers import Peer
 from omni_core.engines.status import GanglionStatus, PeerStatus, SessionStatus
 from omni_core.session.machine import State
@@ -54,6 +56,7 @@ def _peer(engine: GanglionEngine, peer: Peer, now: float) -> PeerStatus:
     keypairs = engine.sessions.keypairs(peer.public_key)
     sending = engine.sessions.sending(peer.public_key)
     stats = [engine.plane.session_stats(k.receive_id) for k in keypairs]
+    clock = peer.clock.offset(now)
     last_rx = max([peer.traffic.rx, *(s.last_rx for s in stats)])
     return PeerStatus(
         public_key=key_text(peer.public_key),
@@ -80,8 +83,18 @@ def _peer(engine: GanglionEngine, peer: Peer, now: float) -> PeerStatus:
             )
             for k in keypairs
         ],
+        loss=_loss(peer, stats),
+        clock_offset_s=clock[0] if clock else None,
+        clock_error_s=clock[1] if clock else None,
         adopted=sending is not None and sending.adopted,
     )
+
+
+def _loss(peer: Peer, stats: Sequence[SessionStats]) -> float | None:
+    """A packet that is still on its way, behind one that overtook it, counts as lost until it is there."""
+    expected = peer.retired.rx_expected + sum(s.rx_expected for s in stats)
+    received = peer.retired.rx_frames + sum(s.rx_frames for s in stats)
+    return max(0.0, 1 - received / expected) if expected else None
 
 
 def _state(engine: GanglionEngine, peer: Peer) -> str:

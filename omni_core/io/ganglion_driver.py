@@ -18,7 +18,7 @@ from omni_core.engines.status import GanglionStatus
 from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRefused, SystemRefused
 from omni_core.io import overlay
 from omni_core.io.admin import AdminServer
-from omni_core.io.clock import UnixClock, monotonic
+from omni_core.io.clock import UnixClock, monotonic, wall_ns
 from omni_core.io.engine_choice import (
     Opened,
     add_reason,
@@ -335,7 +335,9 @@ class GanglionDriver(Driver):
         assert self._port is not None and self._underlay is not None
         mtu, local = self._port.mtu, self._underlay.endpoints
         settings = make_settings(self.config, membership, self._names, mtu, local)
-        return GanglionEngine(settings, membership.identity, self._port.plane, random=os.urandom, unix_ns=clock)
+        return GanglionEngine(
+            settings, membership.identity, self._port.plane, random=os.urandom, unix_ns=clock, wall_ns=wall_ns
+        )
 
     # --- running ------------------------------------------------------------------------------------------------
 

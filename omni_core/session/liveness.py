@@ -3,6 +3,7 @@ engine will do.
 
 Rules (WireGuard paper, section 6.5, with a NAT keepalive that is a PING and so asks for an answer):
 - data came and nothing went back for PASSIVE_KEEPALIVE: send a KEEPALIVE;
+- nothing came for PASSIVE_KEEPALIVE, while in-session control was sent that asks for no answer: send a PING;
 - nothing was sent for NAT_KEEPALIVE: send a PING (keeps the NAT mapping, measures the round trip, proves the
 peer alive);
 - something that asks for an answer was sent and nothing authentic came for DEAD_AFTER: start a handshake.
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from omni_core.constants import DEAD_AFTER, NAT_KEEPALIVE, PASSIVE_KEEPALIVE
+
+_AT_ONCE = 1.0  # s; what was sent so soon after something came was the answer
 
 
 class Care(Enum):
@@ -55,6 +58,8 @@ class Liveness:
             self.unanswered_since = None
             return Care.REHANDSHAKE
         if now - traffic.tx >= NAT_KEEPALIVE:
+            return Care.PING
+        if asked <= traffic.rx < traffic.tx - _AT_ONCE and now - traffic.rx >= PASSIVE_KEEPALIVE:
             return Care.PING
         if traffic.rx_data > traffic.tx and now - traffic.rx_data >= PASSIVE_KEEPALIVE:
             return Care.KEEPALIVE

@@ -27,6 +27,7 @@ class SimEdge(SimHost):
         self.identity = identity
         self.engine: GanglionEngine
         self.plane: UserspaceDataPlane
+        self.clock_skew_ns = 0  # of the wall clock
         self.headless = False  # the engine is gone, the data plane is not
         self.frames: list[tuple[float, bytes]] = []  # what came out of the local port
         self.events: list[tuple[float, GanglionEvent]] = []
@@ -45,6 +46,7 @@ class SimEdge(SimHost):
             self.plane,
             random=self.net.random.randbytes,
             unix_ns=self.net.unix_ns,
+            wall_ns=lambda now: self.net.unix_ns(now) + self.clock_skew_ns,
         )
         self.engine.start(self.net.now)
         self.pump()

@@ -27,6 +27,9 @@ T = 1000.0
         pytest.param(Traffic(T, 0.0, T - 1, 0.0), 0.0, T + DEAD_AFTER, Care.NOTHING, id="10 keepalive unanswered"),
         pytest.param(Traffic(T, T, 0.0, 0.0), 0.0, T + DEAD_AFTER, Care.REHANDSHAKE, id="11 never heard"),
         pytest.param(Traffic(T, 0.0, T + 1, T + 1), T, T + DEAD_AFTER, Care.KEEPALIVE, id="12 data is life too"),
+        pytest.param(Traffic(T, 0.0, T - 5, 0.0), T - 6, T + 5, Care.PING, id="13 control, and they are silent"),
+        pytest.param(Traffic(T, 0.0, T - 5, 0.0), T - 6, T + 4.9, Care.NOTHING, id="14 not yet"),
+        pytest.param(Traffic(T, 0.0, T - 0.5, 0.0), T - 6, T + 20, Care.NOTHING, id="15 an answer asks for none"),
     ],
 )
 def test_rules(traffic: Traffic, ping: float, at: float, care: Care) -> None:
