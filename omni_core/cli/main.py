@@ -29,6 +29,7 @@ COMMANDS = {
     "peers": "list the peers of the running Ganglion",
     "ping": "measure the round trip to a peer through its session",
     "wait": "wait until peers have sessions (for bringup scripts)",
+    "dds": "make DDS profiles for the overlay, or check DDS with a peer",
     "doctor": "check whether this machine can run omni, and what would help",
 }
 

@@ -21,8 +21,6 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("net.ipv4.ipfrag_time", 3, False, "one lost fragment blocks reassembly for that many seconds"),
-    Setting(
-        "net.ipv4.ipfrag_high_thresh", 134_217_728, True, "large messages on a lossy link fill it up"
-    ),
+    Setting("net.ipv4.ipfrag_high_thresh", 134_217_728, True, "large messages on a lossy link fill it up"),
     Setting("net.core.rmem_max", 16_777_216, True, "DDS asks for large receive buffers for images and point clouds"),
 )
