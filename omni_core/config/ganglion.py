@@ -167,6 +167,13 @@ FIELDS: tuple[Field, ...] = (
         choices=("auto", "off"), required=True,
     ),
     Field(
+        "dds_probe", "string", "auto",
+        "The ROS node answers the checks of other robots (omni dds --check): auto (as soon as a peer is up, by a small "
+        "process of its own), or off.",
+        "use auto, or off",
+        choices=("auto", "off"), required=True,
+    ),
+    Field(
         "fdb_ageing", "double", constants.FDB_AGEING,
         "Time after which a MAC address that is not seen is forgotten.",
         f"use {constants.FDB_AGEING:g}, the default of IEEE 802.1D",
@@ -245,6 +252,7 @@ class GanglionConfig:
     multicast: Literal["learn", "flood"]
     spdp_cache: Literal["on", "off"]
     dds_sysctls: Literal["auto", "off"]
+    dds_probe: Literal["auto", "off"]
     fdb_ageing: float  # s
     fdb_max_per_peer: int
     static_peers: tuple[StaticPeer, ...]
