@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from omni_core.config import ganglion
-from omni_core.engines.ganglion_events import GanglionEvent
+from omni_core.engines.ganglion_events import GanglionEvent, PeerUp
 from omni_core.io.driver_thread import DriverThread
 from omni_core.io.ganglion_driver import GanglionDriver
 from omni_core.io.source_address import SourceAddresses
+from omni_ros2.dds_responder import DdsResponder
 from omni_ros2.managed import ManagedNode
 from omni_ros2.messages import ganglion_message
 from omni_ros2.msg import GanglionStatus
@@ -23,11 +24,15 @@ class GanglionNode(ManagedNode[GanglionDriver]):
         self._news = False
         self._engine = ""  # as the parameter said when it was last followed: `omni engine` may have switched since
         self._sources = SourceAddresses()
+        self._responder = DdsResponder()
+        self._answers_checks = False  # dds_probe
+        self._has_peers = False
         super().__init__("ganglion", ganglion.FIELDS, **kwargs)
 
     def make_driver(self, values: dict[str, Any]) -> Callable[[], GanglionDriver]:
         config = ganglion.validate(values)
         self._engine = config.engine
+        self._answers_checks, self._has_peers = config.dds_probe == "auto", False
         self._sources = SourceAddresses(config.listen_address)
         return lambda: GanglionDriver(config, self._on_event)
 
@@ -47,6 +52,8 @@ class GanglionNode(ManagedNode[GanglionDriver]):
             self._engine = wanted
             thread.run(thread.driver.switch_engine(wanted))
             self._news = True
+        if self._answers_checks and self._has_peers:
+            self._responder.start({**thread.call(thread.driver.status).as_dict(), "interface": thread.driver.interface})
 
     def has_news(self, thread: DriverThread[GanglionDriver]) -> bool:
         news, self._news = self._news, False
@@ -55,6 +62,11 @@ class GanglionNode(ManagedNode[GanglionDriver]):
     def _on_event(self, event: GanglionEvent) -> None:
         """In the driver's thread."""
         self._news = True
+        self._has_peers = self._has_peers or isinstance(event, PeerUp)
+
+    def _remove(self) -> None:
+        self._responder.stop()
+        super()._remove()
 
 
 def main(args: Sequence[str] | None = None) -> int:
