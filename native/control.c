@@ -84,6 +84,7 @@ static void hang_up(struct engine *engine, struct connection *connection)
 	if (connection->fd < 0)
 		return;
 	engine->ganglion = -1;
+	groups_forget(engine); /* what is watched is for it alone */
 	engine_synchronize(engine); /* nobody says anything to it any more */
 	close(connection->fd);
 	*connection = (struct connection){-1, 0};

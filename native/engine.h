@@ -6,7 +6,8 @@
  *   worker.c      the loop of one worker     requests.c    what its messages do
  *   transmit.c    TAP -> sealed -> socket    sessions.c    sessions, peers and how they leave
  *   receive.c     socket -> opened -> TAP    fdb.c         the forwarding table: our own, or the kernel's
- *   batch.c       one system call for many   privileges.c  what the process gives up
+ *   groups.c      who gets group frames      privileges.c  what the process gives up
+ *   batch.c       one system call for many
  *   aead.c segment.c merge.c window.h wire.h: as their headers say
  *
  * Threads: one control thread, and workers that each have a queue of the TAP and a socket on every address. A worker runs
@@ -24,6 +25,7 @@
 #include "aead.h"
 #include "batch.h"
 #include "fdb.h"
+#include "groups.h"
 #include "lane.h"
 #include "merge.h"
 #include "protocol.h"
@@ -72,15 +74,11 @@ struct peer {
 	struct peer *next;
 	uint32_t id;
 	_Atomic uint32_t learned; /* FDB entries */
+	uint32_t flooded; /* index in struct flood; of the control thread */
 	struct path *_Atomic path;
 	struct session *_Atomic sending;
 	atomic_flag moving;
 	struct place moved; /* EVENT_MOVED was said for it; under moving */
-};
-
-struct flood {
-	uint32_t count;
-	struct peer *peers[];
 };
 
 /* One thread. Workers have TAP, sockets and mailbox; the control thread uses its own buffers and worker 0's sockets. */
@@ -124,6 +122,9 @@ struct engine {
 	struct session *sessions; /* MAX_SESSIONS of them, locked into memory */
 	uint32_t session_count, peer_count;
 	struct flood *_Atomic flood;
+	_Atomic uint64_t groups_until; /* ns; the policy of groups holds */
+	_Atomic uint32_t groups_watch;
+	struct policy policy, coming; /* of the control thread: what holds, and what is being told */
 	struct fdb fdb;
 	/* mode bulk */
 	struct lane_stream *lane_streams;
@@ -149,7 +150,6 @@ int session_add(struct engine *engine, const struct add_session *request);
 void session_remove(struct engine *engine, struct session *session);
 int peer_set_path(struct engine *engine, const struct set_peer *request);
 void peer_remove(struct engine *engine, struct peer *peer);
-int flood_set(struct engine *engine, const uint32_t *peers, uint32_t peer_count);
 void sessions_wipe(struct engine *engine);
 EVP_CIPHER_CTX *session_sealer(struct worker *worker, struct session *session);
 EVP_CIPHER_CTX *session_opener(struct worker *worker, struct session *session);
@@ -175,6 +175,7 @@ void receive_from_socket(struct worker *worker, unsigned socket);
 void receive_from_mailbox(struct worker *worker);
 void receive_init(struct worker *worker);
 void receive_discard(struct worker *worker);
+void receive_for_port(struct worker *worker, const uint8_t *frame, size_t length); /* of the Ganglion */
 
 /* worker.c */
 int worker_start(struct worker *worker);

@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 #define MESSAGE_MAX 65536
 
 #define KEY_SIZE 32
@@ -54,16 +54,19 @@ enum message_type {
 	MESSAGE_COUNTERS = 16,      /* nothing; answer: u64[256], by enum DropReason and from 160 on enum native_way */
 	MESSAGE_RETAIN = 17,        /* struct retain, u64 receive ids[], u32 peers[]: all other sessions and peers go */
 	MESSAGE_STOP = 18,          /* nothing; keys are zeroed, it answers and exits with 0 */
+	MESSAGE_SET_GROUPS = 19,    /* struct set_groups, entries (alone); ENOSPC: more than GROUPS_BYTES of them */
 	/* one way */
 	MESSAGE_SEAL = 32,       /* struct peer_id, frame: seal for the peer, whatever its destination */
-	MESSAGE_PORT_FRAME = 33, /* frame, as if the local port had sent it (alone): questions that EVENT_GROUP told come back */
+	MESSAGE_PORT_FRAME = 33, /* frame, as if the local port had sent it (alone): what EVENT_GROUP told comes back */
 	MESSAGE_DATAGRAM = 34,   /* struct place, data packet that reached the Ganglion's socket */
+	MESSAGE_TO_PORT = 35,    /* frame for the local port, as if a peer had sent it; nothing is learned (alone) */
 	/* events; one way, from the engine. Dropped and counted when the Ganglion does not read them */
 	EVENT_UNRESOLVED = 64, /* struct unresolved, frame (alone) */
 	EVENT_CONTROL = 65,    /* struct control, frame: authentic in-session control, EtherType 0x88B5 to the control MAC */
 	EVENT_CONFIRMED = 66,  /* struct session_id: first authentic packet */
 	EVENT_MOVED = 67,      /* struct control (without a frame): newest authentic packet came from there; once a place */
-	EVENT_GROUP = 68,      /* frame: an ARP or neighbour question of the local port, to be looked at and sent back (alone) */
+	EVENT_GROUP = 68,      /* frame of the local port, to be looked at and sent back: an ARP or neighbour question, or what is
+				* watched (GROUPS_WATCH) (alone) */
 	EVENT_DATAGRAM = 69,   /* struct place, packet that is not ours to open (control message, or another stream) */
 	EVENT_LEARN = 70,      /* struct fdb_pin: seen as source of an authentic frame; not there, elsewhere, or a second old (bulk) */
 };
@@ -155,6 +158,30 @@ struct remember {
 struct session_stats {
 	uint64_t tx_frames, tx_bytes, rx_frames, rx_bytes;
 	uint64_t last_tx, last_rx, last_tx_data, last_rx_data, last_unicast;
+	uint64_t rx_expected; /* highest sequence accepted + 1, sum of the streams */
+};
+
+/* Who of the flood set gets which group frames: omni_core/dataplane/groups.py. Behind it entries, each a struct group_entry and
+ * so many u32 peers; one with zeros for a MAC: IP multicast to a group without an entry. More than fit into one message
+ * come in several, and nothing changes before the last. A new connection ends what holds. */
+struct set_groups {
+	uint64_t until; /* 0: all group frames go to the whole flood set, and nothing is watched; so it is after that time too */
+	uint32_t flags; /* enum groups_flag */
+	uint32_t reserved;
+};
+
+enum groups_flag {
+	GROUPS_WATCH = 1, /* IGMP, MLD and RTPS discovery of the local port: EVENT_GROUP, and nowhere else */
+	GROUPS_MORE = 2,  /* another message follows with more entries */
+	GROUPS_SAME = 4,  /* the entries are those of before */
+};
+
+#define GROUPS_BYTES (8 << 20)
+
+struct group_entry {
+	uint8_t mac[6];
+	uint16_t port; /* UDP destination; 0: any other, and what has none */
+	uint32_t peers;
 };
 
 struct cursor {
@@ -216,6 +243,9 @@ enum native_way {
 	NATIVE_TX_GROUP = 166,   /* group frames of the local port */
 	NATIVE_RX_CONTROL = 167, /* in-session control */
 	NATIVE_EVENTS_LOST = 168,
+	NATIVE_RX_LOCAL = 169,   /* frames of the Ganglion, to the local port */
+	NATIVE_TX_NOBODY = 170,  /* group frames that no peer listens to */
+	NATIVE_TX_WATCHED = 171, /* group frames that the Ganglion wants to see, to it alone */
 };
 #define NATIVE_COUNTERS 256
 

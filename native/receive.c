@@ -37,6 +37,21 @@ static void emit(void *context, const struct virtio_net_hdr *vnet, const struct 
 		count(worker, NATIVE_RX_SUPER, 1);
 }
 
+void receive_for_port(struct worker *worker, const uint8_t *frame, size_t length)
+{
+	static const struct virtio_net_hdr plain;
+	struct iovec piece = {(void *)(uintptr_t)frame, length};
+
+	if (length < MIN_FRAME || length > MAX_FRAME) {
+		count(worker, length < MIN_FRAME ? DROP_FRAME_TOO_SHORT : DROP_FRAME_TOO_LONG, 1);
+	} else if (!worker->engine->forwarding) {
+		count(worker, DROP_PAUSED, 1);
+	} else {
+		count(worker, NATIVE_RX_LOCAL, 1);
+		emit(worker, &plain, &piece, 1, 1);
+	}
+}
+
 void receive_init(struct worker *worker)
 {
 	merger_init(&worker->merger, emit, worker);

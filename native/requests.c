@@ -61,10 +61,13 @@ static uint32_t session_numbers(struct engine *engine, uint64_t receive_id, stru
 	struct session *session = session_find(engine, receive_id);
 	struct session_stats stats;
 	struct lane_stream *stream;
+	uint64_t expected = 0;
 
 	if (!session)
 		return ENOENT;
 	stream = &session->streams[engine->stream];
+	for (unsigned i = 0; i < LANE_STREAMS; i++)
+		expected += __atomic_load_n(&session->streams[i].next, __ATOMIC_RELAXED);
 	stats = (struct session_stats){
 		.tx_frames = __atomic_load_n(&stream->tx_sequence, __ATOMIC_RELAXED),
 		.tx_bytes = __atomic_load_n(&stream->tx_bytes, __ATOMIC_RELAXED),
@@ -75,6 +78,7 @@ static uint32_t session_numbers(struct engine *engine, uint64_t receive_id, stru
 		.last_tx_data = session->last_tx_data,
 		.last_rx_data = session->last_rx_data,
 		.last_unicast = __atomic_load_n(&stream->last_unicast, __ATOMIC_RELAXED),
+		.rx_expected = expected,
 	};
 	memcpy(answer->body, &stats, sizeof(stats));
 	answer->length = sizeof(stats);
@@ -195,6 +199,8 @@ uint32_t request_carry_out(struct engine *engine, uint16_t type, const uint8_t *
 
 	if (type == MESSAGE_RETAIN)
 		return retain(engine, message, length);
+	if (type == MESSAGE_SET_GROUPS)
+		return groups_set(engine, message, length);
 	if (length > sizeof(body) || (type < sizeof(body_sizes) / sizeof(body_sizes[0]) && body_sizes[type] &&
 				      length != body_sizes[type]))
 		return EINVAL;
@@ -281,6 +287,8 @@ void request_one_way(struct engine *engine, uint16_t type, const uint8_t *body, 
 		transmit_to_peer(worker, to.peer, body + sizeof(to), length - sizeof(to));
 	} else if (type == MESSAGE_PORT_FRAME && engine->mode == MODE_ALONE) {
 		transmit_port_frame(worker, &plain, body, length);
+	} else if (type == MESSAGE_TO_PORT && engine->mode == MODE_ALONE) {
+		receive_for_port(worker, body, length);
 	} else if (type == MESSAGE_DATAGRAM && length > sizeof(place) + 8) {
 		struct session *session = session_find(engine, load_le64(body + sizeof(place)));
 		uint32_t owner = session ? session->owner : 0;

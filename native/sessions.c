@@ -280,25 +280,3 @@ void peer_remove(struct engine *engine, struct peer *peer)
 	free(peer->path);
 	free(peer);
 }
-
-int flood_set(struct engine *engine, const uint32_t *peers, uint32_t peer_count)
-{
-	struct flood *flood, *old;
-
-	if (peer_count > MAX_PEERS)
-		return EINVAL;
-	flood = malloc(sizeof(*flood) + peer_count * sizeof(flood->peers[0]));
-	if (!flood)
-		return ENOSPC;
-	flood->count = 0;
-	for (uint32_t i = 0; i < peer_count; i++) {
-		struct peer *peer = peer_get(engine, peers[i]);
-
-		if (peer)
-			flood->peers[flood->count++] = peer;
-	}
-	old = atomic_exchange(&engine->flood, flood);
-	engine_synchronize(engine);
-	free(old);
-	return 0;
-}

@@ -4,8 +4,8 @@
  *
  *   too short, too long, to the control MAC, group source -> dropped, counted
  *   source pinned to a peer                               -> dropped (SPLIT_HORIZON): it came over the overlay and looped
- *   group address: a question                             -> the Ganglion, which sends it back (MESSAGE_PORT_FRAME)
- *   any other group address                               -> sealed for each peer of the flood set
+ *   group address: a question, or watched                 -> the Ganglion, which sends it back (MESSAGE_PORT_FRAME)
+ *   any other group address                               -> sealed for the peers of the flood set that want it (groups.c)
  *   known at a peer                                       -> sealed for that peer
  *   known at the local port                               -> left alone: the bridge there has delivered it
  *   unknown, or no session that may still seal            -> the Ganglion (EVENT_UNRESOLVED)
@@ -110,19 +110,53 @@ static int cut_for(struct worker *worker, struct peer *peer, struct cutter *cutt
 	return 0;
 }
 
-static void flood(struct worker *worker, const struct virtio_net_hdr *vnet, const uint8_t *frame, size_t length)
+static void send_to_group(struct worker *worker, const struct virtio_net_hdr *vnet, const uint8_t *frame, size_t length)
 {
-	struct flood *peers = worker->engine->flood;
-	int is_super = vnet->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+	const struct flood *flood = worker->engine->flood;
+	const uint64_t *set = flood ? group_set(worker, flood, frame, length) : NULL;
+	int is_super = vnet->gso_type != VIRTIO_NET_HDR_GSO_NONE, nobody = 1;
 
-	count(worker, NATIVE_TX_GROUP, 1);
-	for (uint32_t i = 0; peers && i < peers->count; i++) {
+	for (uint32_t i = 0; flood && i < flood->count; i++) {
 		struct cutter cutter;
 
-		if (cut_for(worker, peers->peers[i], &cutter, vnet, frame, length) &&
-		    seal_for(worker, peers->peers[i], &cutter, is_super) == NO_SESSION)
-			unresolved(worker, UNRESOLVED_SESSION, peers->peers[i]->id, &cutter);
+		if (set && !(set[i / 64] >> (i % 64) & 1))
+			continue;
+		nobody = 0;
+		if (cut_for(worker, flood->peers[i], &cutter, vnet, frame, length) &&
+		    seal_for(worker, flood->peers[i], &cutter, is_super) == NO_SESSION)
+			unresolved(worker, UNRESOLVED_SESSION, flood->peers[i]->id, &cutter);
 	}
+	count(worker, nobody ? NATIVE_TX_NOBODY : NATIVE_TX_GROUP, 1);
+}
+
+/* With its checksum finished, and in pieces that a peer can get: it may come back. */
+static void show(struct worker *worker, const struct virtio_net_hdr *vnet, const uint8_t *frame, size_t length)
+{
+	uint8_t piece[TAP_BUFFER];
+	struct cutter cutter;
+	size_t bytes;
+
+	if (!cut_for(worker, NULL, &cutter, vnet, frame, length))
+		return;
+	while ((bytes = cutter_next(&cutter, piece)))
+		say(worker, EVENT_GROUP, NULL, 0, piece, bytes);
+}
+
+static void group_from_port(struct worker *worker, const struct virtio_net_hdr *vnet, const uint8_t *frame,
+			    size_t length, int answered)
+{
+	if (worker->engine->mode == MODE_ALONE && !answered) {
+		if (is_question(frame, length)) {
+			show(worker, vnet, frame, length);
+			return;
+		}
+		if (group_is_watched(worker, frame, length)) {
+			count(worker, NATIVE_TX_WATCHED, 1);
+			show(worker, vnet, frame, length);
+			return;
+		}
+	}
+	send_to_group(worker, vnet, frame, length);
 }
 
 /* What comes before it is known where the frame goes. 0: dropped. */
@@ -167,10 +201,7 @@ static void from_port(struct worker *worker, const struct virtio_net_hdr *vnet, 
 	if (!admit(worker, frame, vlan))
 		return;
 	if (is_group(frame)) {
-		if (engine->mode == MODE_ALONE && !answered && is_question(frame, length))
-			say(worker, EVENT_GROUP, NULL, 0, frame, length);
-		else
-			flood(worker, vnet, frame, length);
+		group_from_port(worker, vnet, frame, length, answered);
 		return;
 	}
 	found = fdb_find(worker, frame, vlan);

@@ -51,6 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			struct virtio_net_hdr vnet;
 
 			memcpy(&vnet, chunk, sizeof(vnet));
+			if (length >= sizeof(vnet) + MIN_FRAME)
+				group_is_watched(worker, chunk + sizeof(vnet), length - sizeof(vnet));
 			transmit_port_frame(worker, &vnet, chunk + sizeof(vnet), length - sizeof(vnet));
 		}
 	}

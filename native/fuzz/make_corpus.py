@@ -165,6 +165,25 @@ def packet_inputs() -> Iterator[tuple[str, bytes]]:
     for name, frames in port.items():
         yield f"port_{name}", b"\2" + chunks(*frames)
 
+    group, announced = bytes.fromhex("01005e010203"), b"RTPS" + bytes(20)
+    udp = replace(V4, protocol=UDP, macs=group + HERE, ports=(9, 7400), payload=announced)
+    udp6 = replace(V6, protocol=UDP, macs=bytes.fromhex("3333ff000009") + HERE, ports=(9, 7650), payload=announced)
+    report = replace(udp6, extensions=((HOP_BY_HOP, bytes.fromhex("00050200000000")),)).build()
+    groups = {
+        "group_port": [udp.build()], "group_other_port": [replace(udp, ports=(9, 5000)).build()],
+        "group_elsewhere": [replace(udp, macs=bytes.fromhex("01005e010204") + HERE).build()],
+        "group_options": [replace(udp, ip_options=bytes(8)).build()],
+        "group_fragment": [replace(udp, fragment=7).build()],
+        "group_two_tags": [replace(udp, tags=((SERVICE_TAG, 1), (TAG, 2))).build()], "group_ipv6": [udp6.build()],
+        "group_mld": [report[:20] + b"\0" + report[21:54] + b"\x3a" + report[55:62] + b"\x8f" + bytes(27)],
+        "group_long_hop_by_hop": [report[:55] + b"\xff" + report[56:]], "group_cut_off": [udp.build()[:41]],
+        "group_igmp": [group + HERE + bytes.fromhex("0800 46000020 00000000 0102") + bytes(14) + b"\x16" + bytes(7)],
+    }  # fmt: skip
+    for name, frames in groups.items():
+        yield f"port_{name}", b"\2" + chunks(*(Vnet().pack() + frame for frame in frames))
+    vnet, frame = udp.super_frame(8)
+    yield "port_group_super_frame", b"\2" + chunks(vnet.pack() + frame)
+
 
 def request_inputs() -> Iterator[tuple[str, bytes]]:
     def message(kind: int, body: bytes = b"") -> bytes:
@@ -174,6 +193,8 @@ def request_inputs() -> Iterator[tuple[str, bytes]]:
     place = bytes(10) + b"\xff\xff" + bytes([127, 0, 0, 1]) + u32(0) + b"\xca\x6c" + bytes(2)
     session = u32(3) + u32(0) + u64(5) + u64(6) + u64(2**63) + bytes(range(64))
     frame = THERE + HERE + b"\x08\0" + bytes(50)
+    entry = bytes.fromhex("01005e010203") + b"\x40\x1f" + u32(3) + u32(1) + u32(2) + u32(9)
+    elsewhere = bytes(8) + u32(1) + u32(2)
     messages = {
         "configure": message(2, u64(10**9) + u32(4) + u32(8)), "forward": message(3, u32(1) + u32(0)),
         "add": message(4, session), "use": message(5, u64(6)), "remove": message(6, u64(SESSION)),
@@ -185,6 +206,11 @@ def request_inputs() -> Iterator[tuple[str, bytes]]:
         "stats": message(13, u64(SESSION)), "sessions": message(14, bytes(8)), "fdb": message(15, bytes(8)),
         "counters": message(16), "retain": message(17, u32(1) + u32(1) + u64(SESSION) + u32(1)), "stop": message(18),
         "seal": message(32, u32(1) + u32(0) + frame), "port_frame": message(33, frame),
+        "groups": message(19, u64(2**63) + u32(1) + u32(0) + entry + elsewhere + entry),
+        "groups_more": message(19, u64(2**63) + u32(2) + u32(0) + entry), "groups_none": message(19, bytes(16)),
+        "groups_same": message(19, u64(1) + u32(4) + u32(0)), "groups_cut": message(19, u64(1) + bytes(8) + entry[:-1]),
+        "groups_of_everyone": message(19, u64(2**63) + bytes(8) + entry[:8] + b"\xff" * 4 + bytes(40)),
+        "to_port": message(35, frame), "to_port_short": message(35, frame[:13]),
         "datagram": message(34, place + u64(SESSION) + bytes(60)), "nothing": b"", "unknown": message(31, bytes(9)),
     }  # fmt: skip
     for name, one in messages.items():

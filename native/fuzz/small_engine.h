@@ -24,6 +24,28 @@ static inline struct worker *small_worker(void)
 	return &small_engine.threads[0];
 }
 
+/* Group 01:00:5e:01:02:03 is peer 1's, its port 7400 nobody's; elsewhere is peer 2's. */
+static inline void small_groups(void)
+{
+	static const struct __attribute__((packed)) {
+		struct set_groups request;
+		struct group_entry any;
+		uint32_t first;
+		struct group_entry port, elsewhere;
+		uint32_t second;
+	} body = {
+		.request = {.until = UINT64_MAX, .flags = GROUPS_WATCH},
+		.any = {.mac = {0x01, 0x00, 0x5e, 1, 2, 3}, .peers = 1},
+		.first = 1,
+		.port = {.mac = {0x01, 0x00, 0x5e, 1, 2, 3}, .port = 7400},
+		.elsewhere = {.peers = 1},
+		.second = 2,
+	};
+
+	if (groups_set(&small_engine, (const uint8_t *)&body, sizeof(body)))
+		exit(2);
+}
+
 static inline void small_session(void)
 {
 	struct add_session session = {
@@ -45,6 +67,7 @@ static inline void small_session(void)
 	    flood_set(&small_engine, ids, 2))
 		exit(2);
 	peer_find(&small_engine, 1)->sending = session_find(&small_engine, SMALL_RECEIVE_ID);
+	small_groups();
 	fdb_set_static(&small_engine, small_mac_here, VLAN_ANY, OWNER_LOCAL);
 	fdb_set_static(&small_engine, small_mac_there, VLAN_ANY, 1);
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.dataplane.port import Confirmed, ControlFrame, EndpointMoved, Unresolved, UnresolvedReason
 from omni_core.errors import LocalMisuse, SystemRefused
 from omni_core.io.native import client as module
@@ -39,7 +40,8 @@ def reply(header: protocol.MessageHeader, body: bytes = b"", error: int = 0) -> 
 
 
 def hello_answer(**changes: object) -> bytes:
-    return bytes(protocol.HelloAnswer(**{"version": 1, "mode": 1, "workers": 2, "pid": 4711, "build": b"b", **changes}))
+    usual = {"version": protocol.PROTOCOL_VERSION, "mode": 1, "workers": 2, "pid": 4711, "build": b"b"}
+    return bytes(protocol.HelloAnswer(**{**usual, **changes}))
 
 
 class FakeEngine:
@@ -112,9 +114,9 @@ def client(engine: FakeEngine) -> Iterator[NativeClient]:
 
 
 def test_hello(engine: FakeEngine, client: NativeClient) -> None:
-    assert client.hello == module.EngineHello(1, protocol.Mode.ALONE, 2, 4711, "b")
+    assert client.hello == module.EngineHello(protocol.PROTOCOL_VERSION, protocol.Mode.ALONE, 2, 4711, "b")
     ((header, body),) = engine.heard
-    assert (header.type, header.serial, body) == (Message.HELLO, 1, bytes(protocol.Hello(1)))
+    assert (header.type, header.serial, body) == (Message.HELLO, 1, bytes(protocol.Hello(protocol.PROTOCOL_VERSION)))
 
 
 def test_nobody_there(tmp_path: Path) -> None:
@@ -143,7 +145,10 @@ def send(data: bytes) -> Answer:
     ("answer", "problem"),
     [
         (lambda sock, header, body: sock.send(reply(header, b"", errno.EPROTO)), "another version"),
-        (lambda sock, header, body: sock.send(reply(header, hello_answer(version=2))), "another version"),
+        (
+            lambda sock, header, body: sock.send(reply(header, hello_answer(version=protocol.PROTOCOL_VERSION + 1))),
+            "another version",
+        ),
         (lambda sock, header, body: sock.send(reply(header, hello_answer(mode=9))), "no sense"),
         (lambda sock, header, body: sock.send(reply(header, hello_answer(workers=0))), "no sense"),
         (lambda sock, header, body: sock.send(reply(header, hello_answer()[:-1])), "no sense"),
@@ -209,7 +214,7 @@ def test_a_full_socket(engine: FakeEngine) -> None:
         lambda header: reply(header)[:-1],
         lambda header: message(protocol.REPLY | header.type, bytes(8), header.serial + 1),
         lambda header: message(protocol.REPLY | Message.STOP, bytes(8), header.serial),
-        lambda header: message(protocol.REPLY | header.type, bytes(8), header.serial, version=2),
+        lambda header: message(protocol.REPLY | header.type, bytes(8), header.serial, protocol.PROTOCOL_VERSION + 1),
         lambda header: b"\x01",
         lambda header: message(99),
         lambda header: message(EventType.CONFIRMED, bytes(7)),
@@ -240,7 +245,7 @@ def test_answers_of_a_wrong_size(engine: FakeEngine, client: NativeClient, ask: 
 
 
 def test_errors(engine: FakeEngine, client: NativeClient) -> None:
-    codes = [errno.ENOENT] * 4 + [errno.EEXIST, errno.ENOSPC]
+    codes = [errno.ENOENT] * 4 + [errno.EEXIST, errno.ENOSPC, errno.ENOSPC]
     engine.answer = lambda sock, header, body: sock.send(reply(header, b"", codes.pop(0))) and None
     for call in (client.use_session, client.stats, lambda id: client.remember(id, b"")):
         with pytest.raises(LocalMisuse, match="no session"):
@@ -250,6 +255,8 @@ def test_errors(engine: FakeEngine, client: NativeClient) -> None:
     for problem in ("another session", "2048 sessions"):
         with pytest.raises(LocalMisuse, match=problem):
             client.add_session(1, protocol.NO_SLOT, 2, 3, bytearray(32), bytearray(32), 0)
+    with pytest.raises(LocalMisuse, match="longer than 8388608 bytes"):
+        client.set_groups(GroupPolicy(), 1)
 
 
 def test_a_session_and_no_trace_of_its_keys(
@@ -280,6 +287,10 @@ def test_every_other_request_as_it_is_on_the_wire(engine: FakeEngine, client: Na
     client.remove_static(b"\2" * 6, None)
     client.remember(5, b"note")
     client.retain([5], [7, 8])
+    client.set_groups(GroupPolicy({(b"\1\0\x5e\1\2\3", 258): frozenset({9})}, frozenset(), True), 6)
+    client.extend_groups(True, 7)
+    client.extend_groups(False, 8)
+    client.set_groups(None, 9)
     u32, u64 = (lambda number: number.to_bytes(4, "little")), (lambda number: number.to_bytes(8, "little"))
     everyone = b"\xff" * 4
     mapped = bytes(10) + b"\xff\xff\xc0\x00\x02\x07" + bytes(4) + b"\x00\x07" + bytes(2)
@@ -297,19 +308,35 @@ def test_every_other_request_as_it_is_on_the_wire(engine: FakeEngine, client: Na
         (Message.REMOVE_STATIC, b"\2" * 6 + b"\xff\xff" + everyone + u32(0)),
         (Message.REMEMBER, u64(5) + u32(4) + u32(0) + b"note".ljust(512, b"\0")),
         (Message.RETAIN, u32(1) + u32(2) + u64(5) + u32(7) + u32(8)),
+        (Message.SET_GROUPS, u64(6) + u32(1) + u32(0) + bytes(12) + b"\1\0\x5e\1\2\3\2\1" + u32(1) + u32(9)),
+        (Message.SET_GROUPS, u64(7) + u32(5) + u32(0)),
+        (Message.SET_GROUPS, u64(8) + u32(4) + u32(0)),
+        (Message.SET_GROUPS, bytes(16)),
     ]
     serials = [header.serial for header, _ in engine.heard]
     assert serials == list(range(1, len(serials) + 1))
 
 
+def test_a_long_policy_takes_several_messages(engine: FakeEngine, client: NativeClient) -> None:
+    peers = frozenset(range(128))
+    groups = {(b"\1\0\x5e" + number.to_bytes(3, "big"), 0): peers for number in range(1000)}
+    client.set_groups(GroupPolicy(groups, peers), 6)
+    heard = [body for header, body in engine.heard if header.type == Message.SET_GROUPS]
+    assert [body[8] for body in heard] == [protocol.GroupsFlag.MORE] * (len(heard) - 1) + [0]
+    assert sum(len(body) - 16 for body in heard) == 1001 * (12 + 4 * 128)
+    assert len(heard) == 9
+
+
 def test_one_way_messages_as_they_are_on_the_wire(engine: FakeEngine, client: NativeClient) -> None:
     engine.answer = lambda sock, header, body: (sock.send(reply(header)), None)[1] if header.serial else None
     assert client.seal(7, b"frame") and client.port_frame(b"question") and client.datagram(b"packet", AT)
+    assert client.to_port(b"announcement")
     client.forward(False)
     assert [(header.type, header.serial, body) for header, body in engine.heard[1:-1]] == [
         (Message.SEAL, 0, b"\7\0\0\0\0\0\0\0frame"),
         (Message.PORT_FRAME, 0, b"question"),
         (Message.DATAGRAM, 0, bytes(PLACE) + b"packet"),
+        (Message.TO_PORT, 0, b"announcement"),
     ]
 
 
@@ -322,7 +349,7 @@ def test_answers(engine: FakeEngine, client: NativeClient) -> None:
 
     def answer(sock: socket.socket, header: protocol.MessageHeader, body: bytes) -> None:
         if header.type == Message.STATS:
-            sock.send(reply(header, bytes(protocol.SessionStats(1, 2, 3, 4, 5, 6, 7, 8, 9))))
+            sock.send(reply(header, bytes(protocol.SessionStats(1, 2, 3, 4, 5, 6, 7, 8, 9, 10))))
         elif header.type == Message.COUNTERS:
             sock.send(reply(header, bytes(8 * 7) + b"\x05" + bytes(8 * 248 + 7)))
         else:
@@ -330,7 +357,7 @@ def test_answers(engine: FakeEngine, client: NativeClient) -> None:
             sock.send(reply(header, following.to_bytes(8, "little") + bytes(row)))
 
     engine.answer = answer
-    assert client.stats(1).last_unicast == 9
+    assert (client.stats(1).last_unicast, client.stats(1).rx_expected) == (9, 10)
     assert client.counters() == {7: 5}
     assert client.sessions() == [
         module.SessionRow(7, 11, 12, 13, True, False, AT, bytes(4)),

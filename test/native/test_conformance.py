@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.planes import MAC_A, MAC_B, PEER_A, Pair, frame
-from unit import test_userspace_sessions, test_userspace_switching
+from unit import test_userspace_groups, test_userspace_sessions, test_userspace_switching
 from unit.test_userspace_switching import BEHIND_A, owners
 
 from omni_core.dataplane.port import FdbEntry
@@ -42,7 +42,8 @@ def _tests_of(module: object) -> dict[str, Callable[..., None]]:
     return {name: test for name, test in vars(module).items() if name.startswith("test_") and callable(test)}
 
 
-ALL = {**_tests_of(test_userspace_sessions), **_tests_of(test_userspace_switching)}
+MODULES = (test_userspace_sessions, test_userspace_switching, test_userspace_groups)
+ALL = {name: test for module in MODULES for name, test in _tests_of(module).items()}
 globals().update({name: test for name, test in ALL.items() if name not in LEFT_OUT})
 
 

@@ -16,6 +16,7 @@ from support.native_rig import DrivenNative, NativeRig
 from bpf import test_oracle
 from omni_core.constants import MAX_FRAME
 from omni_core.drops import DropReason
+from omni_core.io.native.protocol import Way
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("network", "engine_built")]
 
@@ -54,6 +55,7 @@ def test_both_do_the_same(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyP
             DropReason.SPLIT_HORIZON, DropReason.RESERVED_DESTINATION, DropReason.NO_SESSION,
             DropReason.FRAME_TOO_LONG, DropReason.NO_PATH,
         }  # fmt: skip
-        assert {"Confirmed", "EndpointMoved", "ControlFrame", "Unresolved"} <= set(twins.seen)
+        assert {"Confirmed", "EndpointMoved", "ControlFrame", "Unresolved", "groups", "to_port"} <= set(twins.seen)
+        assert set(twins.kernel.native.ways()) >= {Way.TX_GROUP, Way.TX_NOBODY, Way.TX_WATCHED, Way.RX_LOCAL}
     finally:
         rig.close()

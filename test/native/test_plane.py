@@ -17,6 +17,7 @@ from support.native_rig import HERE_4, PLAIN, PORT, DrivenNative, NativeRig, wai
 from support.planes import AT_A, AT_B, MAC_A, MAC_B, PEER_A, PEER_B, Pair, frame, key_pair, seal
 
 from omni_core.constants import REJECT_AFTER_TIME
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.dataplane.port import (
     NOTE_MAX,
     Confirmed,
@@ -297,6 +298,7 @@ def test_nothing_raises_when_the_engine_has_gone(pair: Pair) -> None:
         lambda: plane.add_session(keys, 1.0), lambda: plane.use_session(receive_id),
         lambda: plane.remember(receive_id, b"note"), lambda: plane.set_path(PEER_B, AT_B),
         lambda: plane.set_flood([1]), lambda: plane.set_static(STRANGER, 1), lambda: plane.remove_static(STRANGER),
+        lambda: plane.set_groups(GroupPolicy(), 5.0), lambda: plane.frames_to_port([DATA], 1.0),
         lambda: plane.frames_from_port([DATA], 1.0), lambda: plane.frames_to_peer(PEER_B, [DATA], 1.0),
         lambda: plane.datagrams_from_underlay([(bytes(100), AT_B)], 1.0), lambda: plane.tick(1.0),
         plane.refresh_routes, plane.drops, plane.take_datagrams, plane.take_frames, plane.take_events,

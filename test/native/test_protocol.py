@@ -22,6 +22,7 @@ ENUMS: dict[str, dict[str, type[IntEnum]]] = {  # enum -> prefix of its names ->
     "mode": {"MODE_": protocol.Mode},
     "message_type": {"MESSAGE_": protocol.Message, "EVENT_": protocol.EventType},
     "session_flag": {"SESSION_": protocol.SessionFlag},
+    "groups_flag": {"GROUPS_": protocol.GroupsFlag},
     "unresolved_reason": {"UNRESOLVED_": protocol.UnresolvedReason},
     "native_way": {"NATIVE_": protocol.Way},
 }

@@ -27,6 +27,7 @@ from support.planes import frame
 
 from omni_core.constants import FDB_AGEING, FDB_MAX_LOCAL, FDB_MAX_PER_PEER, FIRST_DATA_BYTE
 from omni_core.crypto.aead import Aead
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.dataplane.port import (
     AdoptedSession,
     Datagram,
@@ -256,6 +257,9 @@ class DrivenNative(DataPlane):
     def set_flood(self, peers: Iterable[PeerId]) -> None:
         self.native.set_flood(peers)
 
+    def set_groups(self, policy: GroupPolicy | None, until: float) -> None:
+        self.native.set_groups(policy, until)
+
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
         self.native.set_static(mac, peer, vlan)
 
@@ -281,6 +285,16 @@ class DrivenNative(DataPlane):
         for chunk in _chunks(frames):
             self.native.frames_to_peer(peer, chunk, now)
             self._collect(now)
+
+    def frames_to_port(self, frames: Sequence[bytes], now: float) -> None:
+        self._at(now)
+        self.native.frames_to_port(frames, now)
+        self._collect(now)  # it has written them by then
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                got = self.rig.taps[0].recv(70000)
+                assert got.startswith(PLAIN)
+                self._frames.append(got[len(PLAIN) :])
 
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
         self._at(now)

@@ -14,14 +14,15 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from omni_core.dataplane.groups import GroupKey, GroupPolicy
 from omni_core.errors import LocalMisuse, SystemRefused
 from omni_core.io.native import protocol
 from omni_core.io.native.events import Event, parse, parse_event
-from omni_core.io.native.protocol import Message, Mode
+from omni_core.io.native.protocol import GroupsFlag, Message, Mode
 from omni_core.types import Endpoint, Mac, PeerId
 
 TIMEOUT = 2.0  # s for an answer
@@ -33,6 +34,9 @@ _NS = 1_000_000_000
 _HEADER = ctypes.sizeof(protocol.MessageHeader)
 _REPLY = ctypes.sizeof(protocol.Reply)
 _NEXT = struct.Struct("=II")  # in front of rows: where the next ones begin, and nothing
+_ENTRY = struct.Struct("=6sHI")  # struct group_entry
+_ENTRIES_MAX = protocol.MESSAGE_MAX - _HEADER - ctypes.sizeof(protocol.SetGroups)
+_ELSEWHERE = (bytes(6), 0)
 _NOT_THERE = {errno.ENOENT: "there is no session with this receive id"}
 _NO_MISUSE: dict[int, str] = {}
 
@@ -213,6 +217,28 @@ class NativeClient:
     def set_flood(self, peers: Sequence[PeerId]) -> None:
         self._ask(Message.SET_FLOOD, struct.pack(f"={len(peers)}I", *peers))
 
+    def set_groups(self, policy: GroupPolicy | None, until_ns: int) -> None:
+        """``policy`` holds until then. LocalMisuse when it is longer than the engine takes: nothing has changed."""
+        if policy is None:
+            self._ask(Message.SET_GROUPS, protocol.SetGroups())
+            return
+        misuse = {errno.ENOSPC: f"a policy of groups longer than {protocol.GROUPS_BYTES} bytes"}
+        flags = GroupsFlag.WATCH if policy.watch else GroupsFlag(0)
+        body = b""
+        for entry in (_group_entry(*each) for each in ((_ELSEWHERE, policy.elsewhere), *policy.groups.items())):
+            if len(body) + len(entry) > _ENTRIES_MAX:
+                self._ask(
+                    Message.SET_GROUPS, bytes(protocol.SetGroups(until_ns, flags | GroupsFlag.MORE)) + body, misuse
+                )
+                body = b""
+            body += entry
+        self._ask(Message.SET_GROUPS, bytes(protocol.SetGroups(until_ns, flags)) + body, misuse)
+
+    def extend_groups(self, watch: bool, until_ns: int) -> None:
+        """What ``set_groups`` said last holds until then."""
+        flags = GroupsFlag.SAME | (GroupsFlag.WATCH if watch else GroupsFlag(0))
+        self._ask(Message.SET_GROUPS, protocol.SetGroups(until_ns, flags))
+
     def set_static(self, mac: Mac, owner: PeerId | None, vlan: int | None) -> None:
         """``owner`` None: the local port; ``vlan`` None: all."""
         self._ask(Message.SET_STATIC, _pin(mac, owner, vlan))
@@ -287,6 +313,10 @@ class NativeClient:
     def port_frame(self, frame: bytes) -> bool:
         """As if the local port had sent it. Returns as ``seal``."""
         return self._tell(Message.PORT_FRAME, frame)
+
+    def to_port(self, frame: bytes) -> bool:
+        """To the local port, as if a peer had sent it. Returns as ``seal``."""
+        return self._tell(Message.TO_PORT, frame)
 
     def datagram(self, payload: bytes, source: tuple[str, int]) -> bool:
         """A data packet that reached the Ganglion's own socket. Returns as ``seal``."""
@@ -429,6 +459,10 @@ class NativeClient:
         if self._gone is None:
             self._gone = EngineGone(problem, silent=silent)
         return self._gone
+
+
+def _group_entry(key: GroupKey, peers: Collection[PeerId]) -> bytes:
+    return _ENTRY.pack(*key, len(peers)) + struct.pack(f"={len(peers)}I", *peers)
 
 
 def _write_header(message: bytearray, kind: Message, serial: int) -> None:

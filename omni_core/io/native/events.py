@@ -21,7 +21,8 @@ from omni_core.types import Endpoint, Mac, PeerId
 
 @dataclass(frozen=True)
 class GroupFrame:
-    """A question (ARP, neighbour discovery) of the local port, to be looked at and sent back by ``port_frame``."""
+    """Of the local port, to be looked at and sent back by ``port_frame``: a question (ARP, neighbour discovery), or
+    what is watched (dataplane/groups.py)."""
 
     frame: bytes
 

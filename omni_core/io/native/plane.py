@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from omni_core.constants import DATA_OVERHEAD, FIRST_DATA_BYTE, MIN_FRAME, REJECT_AFTER_TIME
+from omni_core.dataplane.groups import GroupPolicy
 from omni_core.dataplane.port import (
     NOTE_MAX,
     AdoptedSession,
@@ -64,6 +65,7 @@ class NativeDataPlane(DataPlane):
         self._events: list[DataPlaneEvent] = []
         self._counted: dict[int, int] = {}  # as last read
         self._drops = DropCounters()  # before the engine
+        self._policy: GroupPolicy | None = None  # that the engine has
         self.gone: EngineGone | None = None
         self.on_gone: Callable[[EngineGone], None] = lambda gone: None
         self._guard = _Guard(self._tell_gone)
@@ -129,6 +131,7 @@ class NativeDataPlane(DataPlane):
                 last_tx_data=stats.last_tx_data / _NS,
                 last_rx_data=stats.last_rx_data / _NS,
                 last_unicast=stats.last_unicast / _NS,
+                rx_expected=stats.rx_expected,
             )
         return SessionStats()
 
@@ -193,6 +196,21 @@ class NativeDataPlane(DataPlane):
         with self._guard:
             self._client.set_flood(list(dict.fromkeys(peers)))
 
+    def set_groups(self, policy: GroupPolicy | None, until: float) -> None:
+        same = policy is not None and policy == self._policy
+        until_ns = max(int(until * _NS), 1)
+        self._policy = policy
+        with self._guard:
+            if same and policy is not None:
+                self._client.extend_groups(policy.watch, until_ns)
+                return
+            try:
+                self._client.set_groups(policy, until_ns)
+            except LocalMisuse as misuse:
+                logger.warning("all group frames are flooded: %s", misuse)
+                self._client.set_groups(None, 0)
+                self._policy = None
+
     def set_static(self, mac: Mac, peer: PeerId | None, vlan: int | None = None) -> None:
         with self._guard:
             self._client.set_static(mac, peer, vlan)
@@ -218,7 +236,7 @@ class NativeDataPlane(DataPlane):
     # --- traffic ---
 
     def frames_from_port(self, frames: Sequence[bytes], now: float) -> None:
-        """Questions that ``read_events`` gave, and whatever the Ganglion wants to be sent as if the port had."""
+        """Group frames that ``read_events`` gave, and whatever the Ganglion wants to be sent as if the port had."""
         with self._guard:
             for frame in frames:
                 if not self._client.port_frame(frame):
@@ -232,6 +250,12 @@ class NativeDataPlane(DataPlane):
                 elif not self._client.seal(peer, frame):
                     self._drops.add(DropReason.SEND_FAILED)
 
+    def frames_to_port(self, frames: Sequence[bytes], now: float) -> None:
+        with self._guard:
+            for frame in frames:
+                if not self._client.to_port(frame):
+                    self._drops.add(DropReason.SEND_FAILED)
+
     def datagrams_from_underlay(self, datagrams: Sequence[Datagram], now: float) -> None:
         """Data that reached the Ganglion's own socket: merged with control, by a hash, or too short to be told."""
         with self._guard:
@@ -242,16 +266,16 @@ class NativeDataPlane(DataPlane):
                     self._drops.add(DropReason.SEND_FAILED)
 
     def read_events(self) -> tuple[list[bytes], list[Datagram]]:
-        """What the engine tells. Returns questions of the local port, for ``GanglionEngine.receive_frames``, and
+        """What the engine tells. Returns group frames of the local port, for ``GanglionEngine.receive_frames``, and
         control messages, for ``receive_datagrams``; the rest is in ``take_events``."""
         events: list[Event] = []
         with self._guard:
             events = self._client.take_events()
-        questions: list[bytes] = []
+        group: list[bytes] = []
         control: list[Datagram] = []
         for event in events:
             if isinstance(event, GroupFrame):
-                questions.append(event.frame)
+                group.append(event.frame)
             elif isinstance(event, ForeignDatagram):
                 # It has refused data already: back to it with that would be a circle.
                 if event.payload and event.payload[0] < FIRST_DATA_BYTE:
@@ -260,7 +284,7 @@ class NativeDataPlane(DataPlane):
                 pass  # beside the engine in the kernel only
             elif not isinstance(event, (Confirmed, EndpointMoved)) or event.receive_id in self._sessions:
                 self._events.append(event)  # not of a session that is gone
-        return questions, control
+        return group, control
 
     @property
     def pending(self) -> bool:

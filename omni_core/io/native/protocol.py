@@ -16,7 +16,7 @@ from omni_core.dataplane.port import NOTE_MAX
 from omni_core.io.synapse.abi import pack_address, unpack_address
 from omni_core.types import Endpoint
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MESSAGE_MAX: Final = 65536
 KEY_SIZE: Final = 32
 NOTE_SIZE: Final = NOTE_MAX
@@ -28,6 +28,7 @@ OWNER_LOCAL: Final = 0xFFFFFFFF
 VLAN_ANY: Final = 0xFFFF
 REPLY: Final = 0x8000
 NATIVE_COUNTERS: Final = 256
+GROUPS_BYTES: Final = 8 << 20
 NO_SLOT: Final = 0xFFFFFFFF  # of a session in mode alone
 ANY_SOCKET: Final = 0xFFFFFFFF  # the first of the address's family
 FIRST_WAY: Final = 128  # counters below are DropReason
@@ -61,9 +62,11 @@ class Message(IntEnum):
     COUNTERS = 16
     RETAIN = 17
     STOP = 18
+    SET_GROUPS = 19
     SEAL = 32
     PORT_FRAME = 33
     DATAGRAM = 34
+    TO_PORT = 35
 
 
 @unique
@@ -80,6 +83,12 @@ class EventType(IntEnum):
 class SessionFlag(IntFlag):
     SENDING = 1
     CONFIRMED = 2
+
+
+class GroupsFlag(IntFlag):
+    WATCH = 1
+    MORE = 2
+    SAME = 4
 
 
 @unique
@@ -101,6 +110,9 @@ class Way(IntEnum):
     TX_GROUP = 166
     RX_CONTROL = 167
     EVENTS_LOST = 168
+    RX_LOCAL = 169
+    TX_NOBODY = 170
+    TX_WATCHED = 171
 
     @property
     def label(self) -> str:
@@ -184,7 +196,16 @@ class SessionStats(ctypes.Structure):
         ("last_tx_data", _u64),
         ("last_rx_data", _u64),
         ("last_unicast", _u64),
+        ("rx_expected", _u64),
     )
+
+
+class SetGroups(ctypes.Structure):
+    _fields_ = (("until", _u64), ("flags", _u32), ("reserved", _u32))
+
+
+class GroupEntry(ctypes.Structure):
+    _fields_ = (("mac", _Bytes6), ("port", _u16), ("peers", _u32))
 
 
 class Cursor(ctypes.Structure):
