@@ -8,11 +8,10 @@ data plane (frames); this file routes between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from omni_core.constants import FIRST_DATA_BYTE
 from omni_core.crypto.identity import Identity
-from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import (
     Confirmed,
     ControlFrame,
@@ -21,38 +20,30 @@ from omni_core.dataplane.port import (
     DataPlaneEvent,
     EndpointMoved,
     Unresolved,
-    UnresolvedReason,
 )
 from omni_core.drops import DropCounters, DropReason
 from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_about
 from omni_core.engines.control_link import ControlLink
-from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, Warned
+from omni_core.engines.discovery.discovery import Discovery
+from omni_core.engines.ganglion_events import GanglionEvent, Warned
 from omni_core.engines.notes import owner_of
+from omni_core.engines.nucleus_news import NucleusNews
 from omni_core.engines.peering import Peering
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.pings import Pings
 from omni_core.engines.registration import make_client
 from omni_core.engines.resolver import Resolver
 from omni_core.engines.settings import GanglionSettings
+from omni_core.engines.slow_path import SlowPath
 from omni_core.engines.snapshot import snapshot
 from omni_core.engines.status import GanglionStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.handshake import Profile
-from omni_core.session.machine import State
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.client import NucleusClient
-from omni_core.signaling.client_events import (
-    ClientEvent,
-    NucleusLost,
-    PeerJoined,
-    PeerLeft,
-    Punch,
-    QueryAnswered,
-    Refused,
-    Registered,
-)
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import ControlType
+from omni_core.wire.hello import CAPABILITY_GROUPS
 from omni_core.wire.inband import ControlKind, decode_control
 
 _HOUSEKEEPING = 1.0  # s between two looks at waiting frames
@@ -110,7 +101,9 @@ class GanglionEngine:
             emit=self._events.append,
             on_usable=self._send_waiting,
             ask=lambda peer, now: self._query(peer.vip6, now),
-            on_removed=lambda peer: self.resolver.forget(peer.id),
+            on_up=self._on_up,
+            on_down=self._on_down,
+            on_removed=self._on_removed,
             drain=self._handle_session_events,
         )
         self.resolver = Resolver(
@@ -121,6 +114,20 @@ class GanglionEngine:
             connect=self.peering.connect,
             query=self._query,
         )
+        self.slow_path = SlowPath(self.plane, self.book, self.sessions, self.peering, self.resolver, self.drops)
+        self.discovery: Discovery | None = None
+        if self.settings.capabilities & CAPABILITY_GROUPS:
+            self.discovery = Discovery(
+                self.settings,
+                self.identity,
+                self.plane,
+                self.book,
+                self.link,
+                self.drops,
+                random=self._random,
+                flood=lambda: self.peering.flood,
+                emit=self._events.append,
+            )
         self.pings = Pings(
             self._random,
             emit=self._events.append,
@@ -129,12 +136,15 @@ class GanglionEngine:
             why=self._why_unreached,
         )
         self.nucleus: NucleusClient | None = None
-        self.nucleus_reason = ""
+        self.nucleus_news = NucleusNews(self.sessions, self.peering, self.resolver, self._events.append)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def start(self, now: float) -> None:
-        """Begin to register, to connect and to forward; take over what an earlier control plane left. Idempotent."""
+    def start(self, now: float, *, fresh: bool = True) -> None:
+        """Begin to register, to connect and to forward; take over what an earlier control plane left. Idempotent.
+
+        ``fresh``: the local port has just been made, so no program has used it before.
+        """
         if self.running:
             return
         self.running = True
@@ -144,6 +154,8 @@ class GanglionEngine:
             if entry.peer is None:
                 self.plane.set_static(entry.mac, None, entry.vlan)
         self._take_over(now)
+        if self.discovery is not None:
+            self.discovery.start(now, settle=not fresh or len(self.book) > 0)
         self.nucleus = make_client(
             self.settings,
             self.identity,
@@ -201,6 +213,8 @@ class GanglionEngine:
         for peer in self.book:
             self.plane.remove_peer(peer.id)
             self.plane.remove_static(peer.mac)
+        if self.discovery is not None:
+            self.discovery.stop()
         self._datagrams += self.plane.take_datagrams()
         self._end("the Ganglion stopped")
 
@@ -230,6 +244,12 @@ class GanglionEngine:
             self._receive_data(data, now)
         self._pump(now)
 
+    def set_memberships(self, groups: Collection[Mac] | None, now: float) -> None:
+        """Group MACs that this machine's kernel has joined on the overlay interface; None: not known."""
+        if self.discovery is not None and self.running:
+            self.discovery.set_memberships(groups, now)
+            self._pump(now)
+
     def receive_frames(self, frames: Sequence[bytes], now: float) -> None:
         """Ethernet frames from the local port (TAP), without FCS."""
         if not self.running:
@@ -238,6 +258,8 @@ class GanglionEngine:
         for frame in frames:
             if frame and frame[0] & 1:
                 self.resolver.watch_group_frame(frame, flood, now)
+        if self.discovery is not None:
+            frames = self.discovery.take(frames, now)
         self.plane.frames_from_port(frames, now)
         self._pump(now)
 
@@ -265,6 +287,8 @@ class GanglionEngine:
         if not self.running:
             return None
         times = [self._housekeeping, self.sessions.next_timer(), self.peering.next_timer(), self.pings.next_timer()]
+        if self.discovery is not None:
+            times.append(self.discovery.next_timer())
         if self.nucleus is not None:
             times.append(self.nucleus.next_timer())
         return min((t for t in times if t is not None), default=None)
@@ -278,6 +302,8 @@ class GanglionEngine:
         if self.nucleus is not None:
             self.nucleus.handle_timer(now)
         self.pings.handle_timer(now)
+        if self.discovery is not None:
+            self.discovery.handle_timer(now)
         if self._housekeeping is not None and self._housekeeping <= now:
             self._housekeeping = now + _AGEING_LOOK
             self.plane.tick(now)
@@ -355,9 +381,11 @@ class GanglionEngine:
                 self.peering.cluster_changed(nucleus.cluster_size, now)
             events = nucleus.take_events()
             for event in events:
-                self._on_nucleus(event, now)
+                self.nucleus_news.handle(event, now)
             if not events:
                 break
+        if self.discovery is not None:
+            self.discovery.flush(now)
         if self._housekeeping is not None and self.resolver.is_waiting:
             self._housekeeping = min(self._housekeeping, now + _HOUSEKEEPING)
         self._datagrams += self.sessions.take_datagrams()
@@ -380,11 +408,7 @@ class GanglionEngine:
 
     def _on_plane(self, event: DataPlaneEvent, now: float) -> None:
         if isinstance(event, Unresolved):
-            peer = self.book.by_id(event.peer) if event.peer is not None else None
-            if event.reason is UnresolvedReason.UNKNOWN_DESTINATION:
-                self._flood_unknown(event.frame, now)
-            elif peer is not None:
-                self._send_or_wait(peer, event.frame, now)
+            self.slow_path.unresolved(event, now)
         elif isinstance(event, Confirmed):
             self.sessions.confirm(event.receive_id, now)
             self._handle_session_events(now)  # before the next event: its answer needs the session
@@ -392,30 +416,6 @@ class GanglionEngine:
             self.peering.moved(event.receive_id, event.source)
         elif isinstance(event, ControlFrame):
             self._on_control(event, now)
-
-    def _send_or_wait(self, peer: Peer, frame: bytes, now: float) -> None:
-        """The session may have begun while the frame was on its way from the data plane to us."""
-        sending = self.sessions.sending(peer.public_key)
-        if peer.up_since is not None and sending is not None and now < sending.expires:
-            self.plane.frames_to_peer(peer.id, [frame], now)
-        else:
-            self.resolver.no_session(peer, frame, now)
-
-    def _flood_unknown(self, frame: bytes, now: float) -> None:
-        """IEEE 802.1D, 7.7: an unknown unicast frame goes everywhere; what answers it teaches the FDB."""
-        flood = self.peering.flood
-        if not flood:
-            self.drops.add(DropReason.UNKNOWN_DESTINATION)
-        for peer_id in flood:
-            peer = self.book.by_id(peer_id)
-            if peer is None:
-                continue
-            if peer.up_since is not None:
-                self.plane.frames_to_peer(peer_id, [frame], now)
-            else:
-                self.resolver.no_session(peer, frame, now)
-        if self.peering.on_demand:
-            self.resolver.look_for_destination(frame, now)
 
     def _on_control(self, event: ControlFrame, now: float) -> None:
         remote = self.sessions.remote_of(event.receive_id)
@@ -427,6 +427,8 @@ class GanglionEngine:
         except RemoteViolation as violation:
             self.drops.add(violation.reason)
             return
+        if self.discovery is not None:
+            self.discovery.heard(peer, now)
         if message.kind is ControlKind.PING:
             self.link.pong(peer, message, now)
         elif message.kind is ControlKind.PONG:
@@ -434,35 +436,8 @@ class GanglionEngine:
             self.pings.answered(message.token, now)
         elif message.kind is ControlKind.GOODBYE:
             self.peering.said_goodbye(peer, now)
-
-    def _on_nucleus(self, event: ClientEvent, now: float) -> None:
-        if isinstance(event, Registered):
-            self.nucleus_reason = ""
-            self._events.append(NucleusChanged("registered", f"registered with the Nucleus, seen as {event.observed}"))
-        elif isinstance(event, Refused):
-            self.nucleus_reason = event.reason
-            self._events.append(NucleusChanged("refused", event.reason))
-        elif isinstance(event, NucleusLost):
-            self.nucleus_reason = event.reason
-            self._events.append(NucleusChanged("connecting", event.reason))
-        elif isinstance(event, PeerJoined):
-            self._learn(event.record, event.endpoints, now)
-        elif isinstance(event, PeerLeft):
-            self.peering.left(event.public_key, now)
-        elif isinstance(event, Punch):
-            peer = self.peering.learn(event.record, event.endpoints, now)
-            if peer is not None:
-                self.peering.punch(peer, now)
-        elif isinstance(event, QueryAnswered):
-            peer = self.peering.learn(event.record, event.endpoints, now) if event.record else None
-            if peer is not None and self.sessions.state(peer.public_key) is State.INITIATING:
-                self.peering.punch(peer, now)  # the peer has been told just now: its NAT is about to open
-            self.resolver.answered(event.address, peer, now)
-
-    def _learn(self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float) -> None:
-        peer = self.peering.learn(record, endpoints, now)
-        if peer is not None and self.peering.keeps(peer) and not self.peering.is_up(peer):
-            self.peering.connect(peer, now)
+        elif self.discovery is not None:
+            self.discovery.control(peer, message, now)
 
     def _query(self, address: Vip | Mac, now: float) -> bool:
         """Ask the Nucleus who has this address. False when there is no Nucleus to ask."""
@@ -471,11 +446,24 @@ class GanglionEngine:
         self.nucleus.query(address, now)
         return True
 
+    def _on_up(self, peer: Peer, now: float, adopted: bool) -> None:
+        if self.discovery is not None:
+            self.discovery.peer_up(peer, now, adopted)
+
+    def _on_down(self, peer: Peer) -> None:
+        if self.discovery is not None:
+            self.discovery.peer_down(peer)
+
+    def _on_removed(self, peer: Peer) -> None:
+        self.resolver.forget(peer.id)
+        if self.discovery is not None:
+            self.discovery.peer_removed(peer)
+
     def _send_waiting(self, peer: Peer, now: float) -> None:
-        frames = self.resolver.take(peer, now)
-        if frames:
-            self.plane.frames_to_peer(peer.id, frames, now)
+        self.slow_path.usable(peer, now)
         self.pings.usable(peer, now)
+        if self.discovery is not None:
+            self.discovery.heard(peer, now)
 
     def _why_unreached(self, address: Vip | Mac) -> str:
         peer = self.book.by_address(address)
@@ -484,6 +472,6 @@ class GanglionEngine:
                 f"no session with {peer.label}: it does not answer handshakes (offline, or UDP is blocked on the way)"
             )
         if self.nucleus is not None and self.nucleus.state != "registered":
-            why = self.nucleus_reason or "not registered yet"
+            why = self.nucleus_news.reason or "not registered yet"
             return f"this address is not known here, and the Nucleus cannot be asked: {why}"
         return "no edge of this cluster has this address"

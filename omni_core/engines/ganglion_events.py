@@ -45,4 +45,9 @@ class PingResult:
     text: str  # why there was none
 
 
-GanglionEvent: TypeAlias = PeerUp | PeerDown | NucleusChanged | Warned | PingResult
+@dataclass(frozen=True)
+class ListeningChanged:
+    """A program here may have joined or left a group: the kernel's table is worth a look (``set_memberships``)."""
+
+
+GanglionEvent: TypeAlias = PeerUp | PeerDown | NucleusChanged | Warned | PingResult | ListeningChanged

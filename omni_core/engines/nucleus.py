@@ -145,6 +145,11 @@ class NucleusEngine:
         self._sessions.close(now)
         self._follow_sessions(now)
 
+    @property
+    def registrations(self) -> int:
+        """Grows with each edge that comes, moves, goes or is refused."""
+        return sum(s.joins + s.moves + s.leaves + s.departures + s.refusals for s in self._status.values())
+
     def status(self, now: float) -> NucleusStatus:
         for name, status in self._status.items():
             status.edges, status.change = self._store.size(name), self._store.head(name)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface
 
 from omni_core.constants import MESH_LIMIT
 from omni_core.types import Endpoint, Mac, PublicKey
-from omni_core.wire.hello import CAPABILITY_BULK
+from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,9 @@ class GanglionSettings:
     allowed_keys: frozenset[PublicKey] | None = None  # None: every member of the cluster
     local_endpoints: tuple[Endpoint, ...] = ()
     mesh_limit: int = MESH_LIMIT
-    capabilities: int = CAPABILITY_BULK  # every engine opens stream 1
-    interface_mtu: int = 1418  # for status only
+    # Every engine opens stream 1. Without CAPABILITY_GROUPS group frames are flooded, and no announcement is cached.
+    capabilities: int = CAPABILITY_BULK | CAPABILITY_GROUPS
+    multicast_learn: bool = True  # else: all groups go to all peers, and all are wanted from them
+    spdp_cache: bool = True
+    bridged: bool = False  # a local network is joined to the overlay
+    interface_mtu: int = 1418  # bounds in-session control, and is shown

@@ -37,7 +37,7 @@ def snapshot(engine: GanglionEngine, now: float) -> GanglionStatus:
         mac=format_mac(identity.mac),
         interface_mtu=settings.interface_mtu,
         nucleus_state="none" if settings.nucleus_key is None else nucleus.state if nucleus else "idle",
-        nucleus_reason=engine.nucleus_reason,
+        nucleus_reason=engine.nucleus_news.reason,
         observed_endpoint=str(nucleus.observed or "") if nucleus is not None else "",
         cluster_size=engine.peering.cluster_size,
         on_demand=engine.peering.on_demand,
@@ -49,6 +49,8 @@ def snapshot(engine: GanglionEngine, now: float) -> GanglionStatus:
         rx_bytes=sum(p.rx_bytes for p in peers),
         peers=peers,
         drops=dict(sorted(drops.items())),
+        domains=sorted(engine.discovery.listening.domains) if engine.discovery is not None else [],
+        discovery=engine.discovery.cache.status() if engine.discovery is not None else {},
     )
 
 
@@ -57,6 +59,7 @@ def _peer(engine: GanglionEngine, peer: Peer, now: float) -> PeerStatus:
     sending = engine.sessions.sending(peer.public_key)
     stats = [engine.plane.session_stats(k.receive_id) for k in keypairs]
     clock = peer.clock.offset(now)
+    told = engine.discovery.exchange.told.get(peer.id) if engine.discovery is not None else None
     last_rx = max([peer.traffic.rx, *(s.last_rx for s in stats)])
     return PeerStatus(
         public_key=key_text(peer.public_key),
@@ -86,6 +89,9 @@ def _peer(engine: GanglionEngine, peer: Peer, now: float) -> PeerStatus:
         loss=_loss(peer, stats),
         clock_offset_s=clock[0] if clock else None,
         clock_error_s=clock[1] if clock else None,
+        multicast="learned" if told is not None else "flood" if peer.up_since is not None else "",
+        domains=sorted(told.domains or ()) if told is not None else [],
+        groups=len(told.groups or ()) if told is not None else 0,
         adopted=sending is not None and sending.adopted,
     )
 

@@ -19,6 +19,7 @@ from omni_core.errors import ConfigError
 from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.underlay import Names
 from omni_core.types import Endpoint, PublicKey, is_name
+from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
 
 NAME_MAX = 63  # characters; types.is_name
 
@@ -96,5 +97,15 @@ def make_settings(
         allowed_keys=config.admitted_keys,
         local_endpoints=tuple(local),
         mesh_limit=config.mesh_limit,
+        capabilities=capabilities(config),
+        multicast_learn=config.multicast == "learn",
+        spdp_cache=config.spdp_cache == "on",
+        bridged=bool(config.bridge),
         interface_mtu=mtu,
     )
+
+
+def capabilities(config: GanglionConfig) -> int:
+    """With ``multicast: flood`` and no cache, peers are to send everything as it is."""
+    wanted = config.multicast == "learn" or config.spdp_cache == "on"
+    return CAPABILITY_BULK | (CAPABILITY_GROUPS if wanted else 0)

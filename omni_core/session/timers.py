@@ -24,6 +24,9 @@ class Deadlines(Generic[K]):
             self._due[key] = when
             heapq.heappush(self._heap, (when, next(self._order), key))
 
+    def get(self, key: K) -> float | None:
+        return self._due.get(key)
+
     def next(self) -> float | None:
         heap, due = self._heap, self._due
         while heap and due.get(heap[0][2]) != heap[0][0]:

@@ -44,6 +44,7 @@ _Parameters = dict[int, bytes]
 
 class Announcement(NamedTuple):
     prefix: bytes  # GUID prefix of the participant
+    key: bytes  # what a later one replaces: the same participant's to the same group, in the same VLAN
     name: bytes  # prefix, and 4 bytes of hash: changes with what is announced and where to, not with each repetition
     group: Mac
     source: Mac
@@ -69,9 +70,9 @@ def parse_announcement(frame: bytes) -> Announcement | None:
     if read is None:
         return None
     prefix, lease, ends, payload = read
-    where = frame[0:6] + frame[12 : header.payload] + port.to_bytes(2, "big")
-    digest = hashlib.blake2s(where + payload, digest_size=NAME_SIZE - PREFIX_SIZE).digest()
-    return Announcement(prefix, prefix + digest, header.destination, header.source, domain, lease, ends)
+    where = frame[0:6] + frame[12 : header.payload]
+    digest = hashlib.blake2s(where + port.to_bytes(2, "big") + payload, digest_size=NAME_SIZE - PREFIX_SIZE).digest()
+    return Announcement(prefix, prefix + where, prefix + digest, header.destination, header.source, domain, lease, ends)
 
 
 def _read_message(message: bytes) -> tuple[bytes, float, bool, bytes] | None:

@@ -108,6 +108,8 @@ def _digest(thing: Any, seen: set[int]) -> object:
     seen.add(id(thing))
     if isinstance(thing, dict):  # in order: the order of an FDB's entries is state
         return tuple((_digest(key, seen), _digest(value, seen)) for key, value in thing.items())
+    if isinstance(thing, frozenset):
+        return tuple(sorted(map(repr, thing)))
     if isinstance(thing, (list, tuple)):
         return tuple(_digest(each, seen) for each in thing)
     names = list(getattr(thing, "__dict__", ())) + [s for c in type(thing).__mro__ for s in getattr(c, "__slots__", ())]
