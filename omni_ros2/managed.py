@@ -14,27 +14,38 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.timer import Timer
 
+from omni_core.config.node_parameters import Limits
 from omni_core.config.schema import Field
 from omni_core.errors import OmniError
 from omni_core.io.clock import monotonic
 from omni_core.io.driver_thread import DriverThread
 from omni_core.io.lifecycle import Driver, State
+from omni_ros2.diagnostics import Verdict, stale, state
+from omni_ros2.diagnostics_topic import DiagnosticsTopic
 from omni_ros2.parameters import NodeParameters
 
 D = TypeVar("D", bound=Driver)
 
-LOOK_PERIOD = 0.2  # s between two looks for changes and faults
+TRANSITIONS = ("configure", "activate", "deactivate", "cleanup", "shutdown", "error processing")
+NEWS_PERIOD = 0.1  # s at least between two status messages that changes cause
 LATCHED = QoSProfile(
     depth=1,
     history=HistoryPolicy.KEEP_LAST,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+STATISTICS = QoSProfile(
+    depth=5,
+    history=HistoryPolicy.KEEP_LAST,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
 )
 
 
@@ -43,14 +54,24 @@ class ManagedNode(LifecycleNode, Generic[D]):
 
     status_type: Any  # message type of ~/status
 
-    def __init__(self, name: str, fields: Sequence[Field], **kwargs: Any) -> None:
-        """``kwargs`` as for rclpy's Node."""
+    def __init__(self, name: str, fields: Sequence[Field], node_fields: Sequence[Field], **kwargs: Any) -> None:
+        """``node_fields``: parameters beside the configuration's. ``kwargs`` as for rclpy's Node."""
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **kwargs)
+        # Not the node's clock: with use_sim_time that one may stand still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._thread: DriverThread[D] | None = None
-        self._publisher: Publisher | None = None
-        self._timer: Timer | None = None
+        self._publishers_made: list[Publisher] = []
+        self._status_publisher: Publisher | None = None
+        self._status_timer: Timer | None = None
+        self._news_timer: Timer | None = None
         self._published = 0.0  # s, monotonic
-        self._settings = NodeParameters(self, fields, lambda: self._thread is not None)
+        self._trouble = ""  # why the last transition, or the run, failed
+        self._hardware_id = ""  # of the last driver
+        self._guard = self.create_guard_condition(self._on_wake)
+        self._settings = NodeParameters(self, fields, node_fields, lambda: self._thread is not None, self.wake)
+        self._diagnostics = DiagnosticsTopic(self)
+        period = self.get_parameter("diagnostics_period").value
+        self._diagnostics_timer = self.create_timer(period, self._diagnose, clock=self._steady)
         self._guard_odd_orders()
         unknown = self._settings.unknown()
         if unknown:
@@ -77,9 +98,36 @@ class ManagedNode(LifecycleNode, Generic[D]):
     def follow_parameters(self, thread: DriverThread[D]) -> None:
         """Live parameters may have changed. Raises OmniError where a new value cannot be had."""
 
-    def has_news(self, thread: DriverThread[D]) -> bool:
-        """True, once, when something changed that should be published before ``status_period`` is over."""
+    def make_verdicts(self, thread: DriverThread[D], lifecycle: str, limits: Limits) -> list[Verdict]:
+        """For /diagnostics, from a driver that is configured; without the verdict on the node's state."""
         raise NotImplementedError
+
+    def stale_tasks(self) -> Sequence[str]:
+        """Names of the tasks that are STALE while nothing is configured."""
+        raise NotImplementedError
+
+    def hardware_id(self, thread: DriverThread[D]) -> str:
+        """For /diagnostics, unless the parameter says another."""
+        raise NotImplementedError
+
+    def make_publishers(self) -> None:
+        """Beside ~/status, with ``publisher``; they last until the node is cleaned up."""
+
+    def publish_statistics(self, thread: DriverThread[D]) -> None:
+        """Every ``status_period``."""
+
+    # --- what a subclass, and its driver, may call -------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something changed that may have to be published or followed. From any thread; many calls may be one."""
+        try:
+            self._guard.trigger()
+        except InvalidHandle:
+            pass  # the node is going away
+
+    def publisher(self, message_type: Any, topic: str, qos: QoSProfile) -> Publisher:
+        self._publishers_made.append(self.create_publisher(message_type, topic, qos))
+        return self._publishers_made[-1]
 
     # --- transitions -------------------------------------------------------------------------------------------------
 
@@ -119,15 +167,20 @@ class ManagedNode(LifecycleNode, Generic[D]):
         self._remove()
         thread = DriverThread(self.make_driver(self._settings.values()), name=self.get_name())
         try:
+            thread.driver.on_stopping = self.wake
             thread.configure()
         except BaseException:
             thread.close()
             raise
         self._thread = thread
         try:
-            self._publisher = self.create_publisher(self.status_type, "~/status", LATCHED)
-            # Not the node's clock: with use_sim_time that one may stand still.
-            self._timer = self.create_timer(LOOK_PERIOD, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            self._status_publisher = self.publisher(self.status_type, "~/status", LATCHED)
+            self.make_publishers()
+            period = self.get_parameter("status_period").value
+            self._status_timer = self.create_timer(period, self._on_status_period, clock=self._steady)
+            self._news_timer = self.create_timer(NEWS_PERIOD, self._on_late_news, clock=self._steady)
+            self._news_timer.cancel()
+            self._hardware_id = self.hardware_id(thread)
             self.get_logger().info(self.introduction(thread))
         except BaseException:
             self._remove()
@@ -152,12 +205,12 @@ class ManagedNode(LifecycleNode, Generic[D]):
     def _remove(self) -> None:
         """Idempotent. What can be removed is, also when one step fails."""
         thread, self._thread = self._thread, None
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
-        if self._publisher is not None:
-            self.destroy_publisher(self._publisher)
-            self._publisher = None
+        for timer in (self._status_timer, self._news_timer):
+            if timer is not None:
+                self.destroy_timer(timer)
+        self._status_timer = self._news_timer = self._status_publisher = None
+        while self._publishers_made:
+            self.destroy_publisher(self._publishers_made.pop())
         if thread is not None:
             thread.close()
             self.get_logger().info("left running" if thread.driver.left_running else "everything removed")
@@ -169,12 +222,19 @@ class ManagedNode(LifecycleNode, Generic[D]):
         try:
             step()
         except OmniError as error:
-            self.get_logger().error(f"{verb} failed: {error}")
+            self._failed(verb, f"{verb} failed: {error}")
             return otherwise
         except Exception as error:
-            self.get_logger().error(f"{verb} failed, which is a bug: {type(error).__name__}: {error}")
+            self._failed(verb, f"{verb} failed, which is a bug: {type(error).__name__}: {error}")
             return TransitionCallbackReturn.ERROR
+        if verb in ("configure", "activate"):
+            self._trouble = ""
         return TransitionCallbackReturn.SUCCESS
+
+    def _failed(self, verb: str, text: str) -> None:
+        self.get_logger().error(text)
+        if verb in TRANSITIONS:
+            self._trouble = text
 
     def _guard_odd_orders(self) -> None:
         """A request for a transition that the state does not have is refused.
@@ -197,7 +257,9 @@ class ManagedNode(LifecycleNode, Generic[D]):
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _on_wake(self) -> None:
+        """In the executor's thread, some time after ``wake``."""
+        self._follow_periods()
         thread = self._thread
         if thread is None:
             return
@@ -205,20 +267,40 @@ class ManagedNode(LifecycleNode, Generic[D]):
             self._end(thread)
             return
         self._attempt("new parameter", lambda: self.follow_parameters(thread), TransitionCallbackReturn.FAILURE)
-        self._attempt("status", self._report, TransitionCallbackReturn.FAILURE)
-
-    def _report(self) -> None:
-        period = self.get_parameter("status_period").value
-        if self._thread is not None and (self.has_news(self._thread) or monotonic() - self._published >= period):
+        if monotonic() - self._published >= NEWS_PERIOD:
             self._publish()
+        elif self._news_timer is not None and self._news_timer.is_canceled():
+            self._news_timer.reset()
+
+    def _on_late_news(self) -> None:
+        """What came too soon after the last status message."""
+        if self._news_timer is not None:
+            self._news_timer.cancel()
+        self._publish()
+
+    def _on_status_period(self) -> None:
+        self._publish()
+        if self._thread is not None:
+            thread = self._thread
+            self._attempt("statistics", lambda: self.publish_statistics(thread), TransitionCallbackReturn.FAILURE)
+
+    def _follow_periods(self) -> None:
+        for timer, name in ((self._status_timer, "status_period"), (self._diagnostics_timer, "diagnostics_period")):
+            period = round(self.get_parameter(name).value * 1e9)
+            if timer is not None and timer.timer_period_ns != period:
+                timer.timer_period_ns = period
+                timer.reset()
 
     def _end(self, thread: DriverThread[D]) -> None:
         """The driver cannot go on, or `omni` asked it to stop."""
-        if thread.driver.fault is None:
+        fault = thread.driver.fault
+        if fault is None:
             self.get_logger().info("asked to stop through the admin socket")
-        if thread.state is State.ACTIVE and self.trigger_deactivate() != TransitionCallbackReturn.SUCCESS:
-            return  # error processing has removed everything
-        self.trigger_cleanup()
+        if thread.state is not State.ACTIVE or self.trigger_deactivate() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_cleanup()
+        # Else error processing has removed everything.
+        if fault is not None:
+            self._trouble = str(fault)
 
     def _publish(self) -> None:
         """What goes wrong here is logged, and ends nothing."""
@@ -226,5 +308,19 @@ class ManagedNode(LifecycleNode, Generic[D]):
         self._attempt("status", self._send_status, TransitionCallbackReturn.FAILURE)
 
     def _send_status(self) -> None:
-        if self._thread is not None and self._publisher is not None:
-            self._publisher.publish(self.make_status(self._thread))
+        if self._thread is not None and self._status_publisher is not None:
+            self._status_publisher.publish(self.make_status(self._thread))
+
+    def _diagnose(self) -> None:
+        self._attempt("diagnostics", self._send_diagnostics, TransitionCallbackReturn.FAILURE)
+
+    def _send_diagnostics(self) -> None:
+        thread = self._thread
+        if thread is None:
+            lifecycle = "unconfigured"
+            verdicts = stale(self.stale_tasks(), "the node is not configured")
+        else:
+            lifecycle = thread.state.value
+            verdicts = self.make_verdicts(thread, lifecycle, self._settings.limits())
+        chosen = self.get_parameter("hardware_id").value
+        self._diagnostics.publish([state(lifecycle, self._trouble), *verdicts], chosen or self._hardware_id)

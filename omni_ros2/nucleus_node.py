@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from omni_core.config import nucleus
+from omni_core.config.node_parameters import NUCLEUS_FIELDS, Limits
+from omni_core.io.clock import monotonic
 from omni_core.io.driver_thread import DriverThread
 from omni_core.io.lifecycle import State
 from omni_core.io.nucleus_driver import NucleusDriver
+from omni_ros2.diagnostics import DROPS, IDENTITY, DropRate, Verdict, cluster, nucleus_identity, stale
 from omni_ros2.managed import ManagedNode
 from omni_ros2.messages import nucleus_message
 from omni_ros2.msg import NucleusStatus
@@ -19,16 +22,18 @@ class NucleusNode(ManagedNode[NucleusDriver]):
     status_type = NucleusStatus
 
     def __init__(self, **kwargs: Any) -> None:
-        self._published_clusters: list[Any] = []
-        super().__init__("nucleus", nucleus.FIELDS, **kwargs)
+        self._clusters: list[str] = []
+        self._drops = DropRate()
+        super().__init__("nucleus", nucleus.FIELDS, NUCLEUS_FIELDS, **kwargs)
 
     def make_driver(self, values: dict[str, Any]) -> Callable[[], NucleusDriver]:
         config = nucleus.validate(values)
-        return lambda: NucleusDriver(config)
+        self._clusters = [f"cluster {name}" for name in config.clusters]
+        self._drops.clear()
+        return lambda: NucleusDriver(config, self.wake)
 
     def make_status(self, thread: DriverThread[NucleusDriver]) -> NucleusStatus:
         snapshot = thread.call(thread.driver.status)
-        self._published_clusters = snapshot.clusters
         return nucleus_message(snapshot, thread.state is State.ACTIVE, self.get_clock().now().to_msg())
 
     def introduction(self, thread: DriverThread[NucleusDriver]) -> str:
@@ -36,8 +41,21 @@ class NucleusNode(ManagedNode[NucleusDriver]):
         clusters = ", ".join(cluster.name for cluster in status.clusters)
         return f"clusters {clusters}, UDP port {thread.driver.port}, public key {status.public_key}"
 
-    def has_news(self, thread: DriverThread[NucleusDriver]) -> bool:
-        return bool(thread.call(thread.driver.status).clusters != self._published_clusters)
+    def make_verdicts(self, thread: DriverThread[NucleusDriver], lifecycle: str, limits: Limits) -> list[Verdict]:
+        status = thread.call(thread.driver.status)
+        drops = self._drops.judge(status.drops, monotonic(), limits)
+        if lifecycle != "active":
+            return [
+                nucleus_identity(status, thread.driver.port),
+                *stale([DROPS, *self._clusters], f"the node is {lifecycle}"),
+            ]
+        return [nucleus_identity(status, thread.driver.port), drops, *(cluster(entry) for entry in status.clusters)]
+
+    def stale_tasks(self) -> Sequence[str]:
+        return IDENTITY, DROPS, *self._clusters
+
+    def hardware_id(self, thread: DriverThread[NucleusDriver]) -> str:
+        return thread.call(thread.driver.status).public_key
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -13,41 +13,62 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from omni_core.config.node_parameters import Limits, read_limits
 from omni_core.config.schema import Field, read_fields
 from omni_core.errors import ConfigError
 
-AUTOSTART = "autostart"
-_AUTOSTART_DESCRIPTION = "Configure and activate as soon as the process runs, without a lifecycle manager."
 _NO_ITEMS = [""]  # ROS cannot tell the type of an empty list; empty items are skipped when the list is read
 
 
 class NodeParameters:
     """The parameters of one node, made with ``automatically_declare_parameters_from_overrides``."""
 
-    def __init__(self, node: Node, fields: Sequence[Field], is_configured: Callable[[], bool]) -> None:
-        """``is_configured``: True while only ``live`` parameters may change."""
+    def __init__(
+        self,
+        node: Node,
+        fields: Sequence[Field],
+        node_fields: Sequence[Field],
+        is_configured: Callable[[], bool],
+        on_change: Callable[[], None],
+    ) -> None:
+        """``fields``: the configuration's. ``node_fields``: those of config.node_parameters.
+
+        ``is_configured``: True while only ``live`` parameters may change. ``on_change`` is called when some will.
+        """
         self._node = node
-        self._fields = {field.name: field for field in fields}
+        self._configuration = [field.name for field in fields]
+        self._node_fields = node_fields
+        self._fields = {field.name: field for field in (*fields, *node_fields)}
         self._is_configured = is_configured
+        self._on_change = on_change
         self._refused: dict[str, ConfigError] = {}
-        given = self._take_overrides([*self._fields, AUTOSTART])
-        for field in fields:
+        given = self._take_overrides(list(self._fields))
+        for field in self._fields.values():
             self._declare(field, given)
-        self.autostart = self._declare_autostart(given)
         node.add_on_set_parameters_callback(self._check)
 
     def values(self) -> dict[str, Any]:
         """Raw values, for ``validate``. Raises ConfigError when a value that was given at the start is wrong."""
         for error in self._refused.values():
             raise error
-        return {name: self._node.get_parameter(name).value for name in self._fields}
+        read_limits(self._node_fields, self._node_values())
+        return {name: self._node.get_parameter(name).value for name in self._configuration}
+
+    @property
+    def autostart(self) -> bool:
+        return bool(self._node.get_parameter("autostart").value)
+
+    def limits(self) -> Limits:
+        """For diagnostics; the defaults while what was given is wrong."""
+        values = self._node_values()
+        return read_limits(self._node_fields, values if self._wrong_limits(values) is None else {})
 
     def unknown(self) -> list[str]:
         """Names that were given at the start and that this node does not have (a wildcard may mean another node)."""
         return sorted(
             name
             for name in self._node.get_parameters_by_prefix("")
-            if name not in (*self._fields, AUTOSTART, "use_sim_time", "start_type_description_service")
+            if name not in (*self._fields, "use_sim_time", "start_type_description_service")
             and not name.startswith("qos_overrides.")
         )
 
@@ -71,16 +92,6 @@ class NodeParameters:
         descriptor = _descriptor(field, read_only=field.read_only and field.name not in self._refused)
         self._node.declare_parameter(field.name, value, descriptor, ignore_override=True)
 
-    def _declare_autostart(self, given: Mapping[str, Any]) -> bool:
-        wanted = given.get(AUTOSTART, False)
-        if not isinstance(wanted, bool):
-            self._refused[AUTOSTART] = ConfigError(
-                AUTOSTART, f"expected true or false, got {wanted!r}", "use true or false"
-            )
-            wanted = False
-        descriptor = ParameterDescriptor(description=_AUTOSTART_DESCRIPTION, read_only=AUTOSTART not in self._refused)
-        return bool(self._node.declare_parameter(AUTOSTART, wanted, descriptor, ignore_override=True).value)
-
     def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             field = self._fields.get(parameter.name)
@@ -95,9 +106,25 @@ class NodeParameters:
                 read_fields([field], {field.name: parameter.value})
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-        for parameter in parameters:
-            self._refused.pop(parameter.name, None)
+        known = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._fields}
+        before = self._node_values()
+        wrong = self._wrong_limits({**before, **{name: known[name] for name in before if name in known}})
+        if wrong is not None and self._wrong_limits(before) is None:
+            return SetParametersResult(successful=False, reason=str(wrong))
+        for name in known:
+            self._refused.pop(name, None)
+        self._on_change()
         return SetParametersResult(successful=True)
+
+    def _node_values(self) -> dict[str, Any]:
+        return {field.name: self._node.get_parameter(field.name).value for field in self._node_fields}
+
+    def _wrong_limits(self, values: Mapping[str, Any]) -> ConfigError | None:
+        try:
+            read_limits(self._node_fields, values)
+        except ConfigError as error:
+            return error
+        return None
 
 
 def _ros_value(field: Field, value: Any) -> Any:

@@ -59,6 +59,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "lifecycle_msgs": ("omni_ros2/",),
     "builtin_interfaces": ("omni_ros2/",),
     "std_msgs": ("omni_ros2/",),
+    "diagnostic_msgs": ("omni_ros2/",),
 }
 
 COMPILER = "omni_core/io/synapse/compiler.py"

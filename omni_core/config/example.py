@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Sequence
 
-from omni_core.config import ganglion, nucleus
+from omni_core.config import ganglion, node_parameters, nucleus
 from omni_core.config.schema import Field, Raw, range_text
 
 _WIDTH = 100
@@ -15,10 +15,13 @@ _YAML_INDENT = "    "
 
 def example_files() -> dict[str, str]:
     """File name -> text, for the directory ``config``."""
-    tables = {"ganglion": ganglion.FIELDS, "nucleus": nucleus.FIELDS}
+    tables = {
+        "ganglion": (ganglion.FIELDS, node_parameters.GANGLION_FIELDS),
+        "nucleus": (nucleus.FIELDS, node_parameters.NUCLEUS_FIELDS),
+    }
     return {
-        **{f"{node}.example.toml": toml_example(node, fields) for node, fields in tables.items()},
-        **{f"{node}.example.yaml": yaml_example(node, fields) for node, fields in tables.items()},
+        **{f"{name}.example.toml": toml_example(name, fields) for name, (fields, _) in tables.items()},
+        **{f"{name}.example.yaml": yaml_example(name, (*fields, *more)) for name, (fields, more) in tables.items()},
     }
 
 

@@ -14,13 +14,14 @@ from typing import Any, Literal, TypeAlias
 
 from omni_core.errors import ConfigError
 
-FieldType: TypeAlias = Literal["string", "integer", "double", "string_array"]
-Raw: TypeAlias = "str | int | float | tuple[str, ...]"
+FieldType: TypeAlias = Literal["string", "integer", "double", "boolean", "string_array"]
+Raw: TypeAlias = "str | int | float | bool | tuple[str, ...]"
 
 TYPE_NAMES: dict[FieldType, str] = {
     "string": "text",
     "integer": "a whole number",
     "double": "a number",
+    "boolean": "true or false",
     "string_array": "a list of texts",
 }
 
@@ -80,6 +81,10 @@ def _read(field: Field, value: object) -> Any:
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
             raise _wrong_type(field, value)
         return _read_list(field, value)
+    if field.type == "boolean":
+        if not isinstance(value, bool):
+            raise _wrong_type(field, value)
+        return value
     if isinstance(value, bool) or not isinstance(value, int if field.type == "integer" else (int, float)):
         raise _wrong_type(field, value)
     return _read_number(field, value)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from omni_core.config import ganglion, nucleus
+from omni_core.config import ganglion, node_parameters, nucleus
 from omni_core.config.ganglion import GanglionConfig
 from omni_core.config.nucleus import NucleusConfig
 from omni_core.errors import ConfigError
@@ -25,7 +25,7 @@ else:
 
 FILE_MAX = 1 << 20  # bytes; a larger file is not a configuration
 PARAMETERS_KEY = "ros__parameters"
-NODE_KEYS = ("autostart", "use_sim_time")  # parameters of the ROS nodes that mean nothing without ROS
+NODE_KEYS = node_parameters.KEYS | {"use_sim_time"}  # parameters of the ROS nodes that mean nothing without ROS
 
 Config = TypeVar("Config")
 

@@ -33,6 +33,7 @@ class Driver:
     def __init__(self) -> None:
         self.state = State.UNCONFIGURED
         self.fault: OmniError | None = None  # what ended it, if nobody asked it to stop
+        self.on_stopping: Callable[[], None] = lambda: None  # called on the event loop when ``stopping`` becomes true
         self._verb = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._keep = False  # the end, now or asked for, is a ``leave``
@@ -84,6 +85,7 @@ class Driver:
         """Let ``run`` end. ``keep``: what ends it, ``cleanup`` or first ``deactivate``, is the way of ``leave``."""
         self._keep = keep
         self._stopping.set()
+        self.on_stopping()
 
     @property
     def stopping(self) -> bool:
@@ -108,6 +110,7 @@ class Driver:
         self.fault = fault
         self._keep = False
         self._stopping.set()
+        self.on_stopping()
 
     async def _to_inactive(self) -> None:
         if self.state is not State.UNCONFIGURED:

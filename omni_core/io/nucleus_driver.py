@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -27,9 +27,12 @@ from omni_core.signaling.admission import ClusterPolicy
 class NucleusDriver(Driver):
     """See Driver for the verbs. What a Nucleus knows is gone after ``deactivate``: edges register again."""
 
-    def __init__(self, config: NucleusConfig) -> None:
+    def __init__(self, config: NucleusConfig, on_news: Callable[[], None] | None = None) -> None:
+        """``on_news`` is called on the event loop when edges have come, moved or gone; it must not block."""
         super().__init__()
         self.config = config
+        self._on_news = on_news
+        self._told = 0  # the engine's ``registrations`` when ``on_news`` was last called
         self._identity: Identity | None = None
         self._policies: list[ClusterPolicy] = []
         self._clock: UnixClock | None = None
@@ -69,7 +72,7 @@ class NucleusDriver(Driver):
 
     async def _activate(self) -> None:
         assert self._engine is not None and self._udp is not None
-        self._pump = NucleusPump(self._engine, self._udp)
+        self._pump = NucleusPump(self._engine, self._udp, self._look_for_news)
         self._pump.start()
 
     async def _deactivate(self) -> None:
@@ -95,6 +98,12 @@ class NucleusDriver(Driver):
         if self._identity is not None:
             self._identity.wipe()
             self._identity = None
+
+    def _look_for_news(self) -> None:
+        if self._engine is not None and self._engine.registrations != self._told:
+            self._told = self._engine.registrations
+            if self._on_news is not None:
+                self._on_news()
 
     def _load(self) -> None:
         config = self.config

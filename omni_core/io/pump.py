@@ -89,9 +89,15 @@ class _Pump:
 
 
 class NucleusPump(_Pump):
-    def __init__(self, engine: NucleusEngine, udp: UdpPort) -> None:
+    def __init__(self, engine: NucleusEngine, udp: UdpPort, on_flush: Callable[[], None] = lambda: None) -> None:
+        """``on_flush`` is called after everything that the engine did."""
         super().__init__(engine, udp)
         self._engine = engine
+        self._on_flush = on_flush
+
+    def flush(self) -> None:
+        super().flush()
+        self._on_flush()
 
     def _on_datagrams(self, datagrams: list[Datagram]) -> None:
         now = self._loop.time()
