@@ -13,7 +13,15 @@ from dataclasses import replace
 from omni_core.config.ganglion import GanglionConfig, read_engine
 from omni_core.constants import VIP6_PREFIX_LENGTH
 from omni_core.engines.ganglion import GanglionEngine
-from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PeerDown, PeerUp, PingResult, Warned
+from omni_core.engines.ganglion_events import (
+    GanglionEvent,
+    ListeningChanged,
+    NucleusChanged,
+    PeerDown,
+    PeerUp,
+    PingResult,
+    Warned,
+)
 from omni_core.engines.status import GanglionStatus
 from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRefused, SystemRefused
 from omni_core.io import overlay
@@ -34,6 +42,7 @@ from omni_core.io.journal import InterfaceLock, Journal
 from omni_core.io.lifecycle import Driver, State
 from omni_core.io.local_port import LocalPort, PortRequest
 from omni_core.io.membership import Membership, load_membership, make_settings
+from omni_core.io.multicast_groups import GroupsWatch, watch_groups
 from omni_core.io.native.client import EngineGone
 from omni_core.io.native.process import lives, socket_path
 from omni_core.io.netlink import AnyInterface, Changes, Netlink
@@ -83,6 +92,8 @@ class GanglionDriver(Driver):
         self._engine: GanglionEngine | None = None
         self._pump: EnginePump | None = None
         self._watch: ChangeWatch | None = None
+        self._groups: GroupsWatch | None = None
+        self._port_is_new = False  # no program can have used it before
         self._follower: asyncio.Task[None] | None = None
         self._underlay_changed = asyncio.Event()
         self._news = asyncio.Event()
@@ -199,7 +210,9 @@ class GanglionDriver(Driver):
         self._udp = await in_thread(self._open_udp)
         places = [*self._membership.nucleus, *(peer.endpoint for peer in config.static_peers)]
         await self._names.look_up(places)
-        await self._use_port(await in_thread(lambda: self._open_port(places)))
+        opened = await in_thread(lambda: self._open_port(places))
+        await self._use_port(opened)
+        self._port_is_new = not opened.adopted
         self._admin = AdminServer(config.admin_socket, GanglionRequests(self).handlers())
         await self._admin.open()
 
@@ -210,8 +223,10 @@ class GanglionDriver(Driver):
         except OSError as error:
             raise SystemRefused("network", f"no netlink socket ({error.strerror})", "see ulimit -n") from None
         self._pump = self._port.make_pump(self._engine, self._udp, self._handle_event, self._on_fault)
-        self._engine.start(monotonic())
+        self._engine.start(monotonic(), fresh=self._port_is_new)
+        self._port_is_new = False
         self._pump.start()
+        self._groups = watch_groups(self.interface, self._engine, self._flush)
         self._follower = asyncio.create_task(self._follow_underlay(), name=f"{self.interface} underlay")
 
     async def _deactivate(self) -> None:
@@ -224,6 +239,9 @@ class GanglionDriver(Driver):
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        if self._groups is not None:
+            self._groups.stop()
+            self._groups = None
         if self._pump is not None and self._engine is not None:
             if detach:
                 self._engine.detach(monotonic())
@@ -354,6 +372,10 @@ class GanglionDriver(Driver):
                 self._handle_event(event)
 
     def _handle_event(self, event: GanglionEvent) -> None:
+        if isinstance(event, ListeningChanged):
+            if self._groups is not None:
+                self._groups.look_soon()
+            return
         if isinstance(event, PingResult):
             future = self._pings.get(event.token)
             if future is not None and not future.done():
