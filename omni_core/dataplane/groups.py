@@ -38,6 +38,8 @@ _UDP_HEADER = 8
 
 @dataclass(frozen=True)
 class GroupPolicy:
+    """Not to be changed once an engine has it: it tells by comparing whether there is anything new."""
+
     groups: Mapping[GroupKey, frozenset[PeerId]] = field(default_factory=dict)
     elsewhere: frozenset[PeerId] = frozenset()
     watch: bool = False
