@@ -25,6 +25,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import UInt8MultiArray
 
 from omni_core.dds import probe
+from omni_core.dds.diagnosis import PROBE_NODE
 
 QOS = QoSProfile(depth=4, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 SMALL = 256  # bytes
@@ -93,7 +94,7 @@ def echo(vip6: ipaddress.IPv6Address, until_eof: bool) -> int:
 def check(vip6: ipaddress.IPv6Address, timeout: float, size: int) -> dict[str, Any]:
     """What worked, with times in s; None for what did not. See ``Probe.run``."""
     rclpy.init(args=[])
-    node = Node("omni_dds_check", start_parameter_services=False, enable_rosout=False)
+    node = Node(PROBE_NODE, start_parameter_services=False, enable_rosout=False)
     try:
         return Probe(node, vip6, timeout).run(size)
     finally:

@@ -60,8 +60,8 @@ def check(arguments: argparse.Namespace, status: Mapping[str, Any] | None, overl
         wrong = before(facts)
         if not wrong:
             need_ros()
-            addresses_there = [peer["vip4"], peer["vip6"]]
-            with RtpsWatch(overlay.interface, str(overlay.vip4 or ""), addresses_there, facts.domain) as watch:
+            there = [peer["vip4"], peer["vip6"]] if peer["vip4"] or overlay.uses_ipv6 else []
+            with RtpsWatch(overlay.interface, str(overlay.vip4 or ""), there, facts.domain) as watch:
                 result, said = _probe(str(vip6), overlay.interface, arguments.timeout, environment)
             facts = replace(facts, wire=watch.seen, result=result, said=said)
             wrong = reasons(facts)

@@ -21,6 +21,7 @@ ENVIRONMENT = (
     "FASTRTPS_DEFAULT_PROFILES_FILE",
     "CYCLONEDDS_URI",
 )
+PROBE_NODE = "omni_dds_check"
 LOOPBACK = ("lo", "localhost", "127.0.0.1", "::1")
 
 
@@ -34,7 +35,7 @@ class Profile:
 
 @dataclass
 class Wire:
-    """RTPS frames on the overlay while the probe ran; ``peer_`` and ``to_socket``: with one of the peer's addresses."""
+    """RTPS frames of our domain on the overlay while the probe ran; ``peer_`` and ``to_socket``: from the peer."""
 
     frames: bool = True  # frames could be watched (CAP_NET_RAW)
     ours_multicast: int = 0
@@ -43,6 +44,7 @@ class Wire:
     to_socket: int = 0  # multicast of the peer that a socket of this machine got
     fragments: int = 0  # IP fragments, either way
     vendors: set[str] = field(default_factory=set)  # of the peer
+    domains: set[int] = field(default_factory=set)  # in which the peer sends by multicast
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def remarks(facts: Facts) -> list[str]:
     found = []
     if facts.wire is not None and facts.wire.fragments:
         found.append(_fragments(facts.wire.fragments))
+    if facts.wire is not None and facts.wire.frames and facts.result.get("discovery_s") is not None:
+        # Discovery needs multicast one way only, and somebody else may hear it the other.
+        found += [*_silent(facts, facts.wire), *_deaf(facts, facts.wire)]
     found += [
         f"{setting.key} is {value}: {setting.why}. Fix: dds_sysctls: auto, or sysctl -w {setting.key}={setting.wanted}"
         for setting, value in facts.settings
@@ -170,41 +175,59 @@ def bound_to(text: str) -> list[str]:
 
 
 def _domains(facts: Facts) -> list[str]:
-    if not facts.peer_domains or facts.domain in facts.peer_domains:
+    domains = sorted({*facts.peer_domains, *(facts.wire.domains if facts.wire else ())})
+    if not domains or facts.domain in domains:
         return []
-    theirs = ", ".join(map(str, facts.peer_domains))
+    theirs = ", ".join(map(str, domains))
     return [
         f"{facts.peer} has no participant in ROS domain {facts.domain}, but in {theirs}. "
-        f"Fix: the same ROS_DOMAIN_ID on both, or --domain {facts.peer_domains[0]} here"
+        f"Fix: the same ROS_DOMAIN_ID on both, or --domain {domains[0]} here"
     ]
 
 
 def _on_the_wire(facts: Facts) -> list[str]:
-    wire, peer = facts.wire, facts.peer
-    port = 7400 + 250 * facts.domain
+    wire, peer, port = facts.wire, facts.peer, 7400 + 250 * facts.domain
     if wire is None or not wire.frames:
         return [f"nothing of {peer} was found. Fix: repeat this as root, which sees what crosses {facts.interface}"]
-    if not wire.ours_multicast:
-        return [
-            f"no announcement of ours left by {facts.interface}: DDS is not bound to it, or a firewall here drops what "
-            f"goes to 239.255.0.1, UDP port {port}. Fix: omni dds --write; let 224.0.0.0/4 out"
-        ]
+    if found := _silent(facts, wire):
+        return found
     if not wire.peer_multicast and not wire.peer_unicast:
         return [
             f"{peer} sends no DDS over the overlay in domain {facts.domain}: nothing runs there, its DDS is bound "
             f"elsewhere, or a firewall there drops UDP port {port}. Fix: omni dds --echo there, with the profile of "
             "omni dds --write"
         ]
-    if wire.peer_multicast and not wire.to_socket:
+    if found := _deaf(facts, wire):
+        return found
+    if found := [*_vendors(facts), *_no_unicast(facts)]:
+        return found
+    if set(facts.result.get("nodes", ())) <= {PROBE_NODE}:
         return [
-            f"announcements of {peer} reach {facts.interface}, and a firewall here drops them. "
-            f"Fix: let 224.0.0.0/4 and UDP ports from {port} in on {facts.interface}"
+            f"{peer} is heard, and none of its nodes is found: a firewall here drops UDP ports from "
+            f"{7410 + 250 * facts.domain}, or no ROS node runs there. Fix: let UDP in on {facts.interface}; "
+            "omni dds --echo there"
         ]
     return [
-        *_no_unicast(facts),
-        *_vendors(facts),
-        f"{peer} is heard, and nobody answers the probe there. Fix: run omni dds --echo there, or its Ganglion as a "
-        "ROS node with dds_probe: auto",
+        f"nodes are found, and nobody answers the probe at {peer}. Fix: run omni dds --echo there, or its Ganglion as "
+        "a ROS node with dds_probe: auto"
+    ]
+
+
+def _silent(facts: Facts, wire: Wire) -> list[str]:
+    if wire.ours_multicast:
+        return []
+    return [
+        f"no announcement of ours left by {facts.interface}: DDS is not bound to it, or a firewall here drops all "
+        f"to 239.255.0.1, UDP port {7400 + 250 * facts.domain}. Fix: omni dds --write; let 224.0.0.0/4 out"
+    ]
+
+
+def _deaf(facts: Facts, wire: Wire) -> list[str]:
+    if not wire.peer_multicast or wire.to_socket:
+        return []
+    return [
+        f"announcements of {facts.peer} reach {facts.interface}, and a firewall here drops them. Fix: let 224.0.0.0/4 "
+        f"and UDP ports from {7400 + 250 * facts.domain} in on {facts.interface}"
     ]
 
 

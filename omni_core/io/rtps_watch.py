@@ -26,10 +26,11 @@ class RtpsWatch:
     """Context manager; ``seen`` is complete once it has ended."""
 
     def __init__(self, interface: str, vip4: str, peer: Collection[str], domain: int) -> None:
-        """``peer``: its addresses. What cannot be opened is left out."""
+        """``peer``: its addresses; none: everybody. What cannot be opened is left out."""
         self.seen = Wire()
+        self._domain = domain
         self._peer = {socket.inet_pton(socket.AF_INET6 if ":" in a else socket.AF_INET, a) for a in peer if a}
-        self._peer_texts = set(peer)
+        self._peer_texts = {address for address in peer if address}
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
@@ -73,7 +74,7 @@ class RtpsWatch:
                 continue
             except OSError:
                 return  # the interface went
-            count(frame, address[2] == PACKET_OUTGOING, self._peer, self.seen)
+            count(frame, address[2] == PACKET_OUTGOING, self._domain, self._peer, self.seen)
 
     def _watch_group(self, group: socket.socket) -> None:
         group.settimeout(_STEP)
@@ -82,12 +83,12 @@ class RtpsWatch:
                 data, address = group.recvfrom(64)
             except (TimeoutError, OSError):
                 continue
-            if data.startswith(RTPS_MAGIC) and address[0] in self._peer_texts:
+            if data.startswith(RTPS_MAGIC) and (not self._peer_texts or address[0] in self._peer_texts):
                 self.seen.to_socket += 1
 
 
-def count(frame: bytes, outgoing: bool, peer: Collection[bytes], seen: Wire) -> None:
-    """One Ethernet frame, of which the beginning is enough. ``peer``: its addresses, packed."""
+def count(frame: bytes, outgoing: bool, domain: int, peer: Collection[bytes], seen: Wire) -> None:
+    """One Ethernet frame, of which the beginning is enough. ``peer``: its addresses, packed; none: everybody."""
     kind, at = struct.unpack_from("!H", frame, 12)[0] if len(frame) >= 14 else 0, 14
     if kind == 0x0800 and len(frame) >= at + 20:
         source, target, protocol = frame[at + 12 : at + 16], frame[at + 16 : at + 20], frame[at + 9]
@@ -103,11 +104,14 @@ def count(frame: bytes, outgoing: bool, peer: Collection[bytes], seen: Wire) -> 
         return
     if protocol != UDP or frame[at + 8 : at + 12] != RTPS_MAGIC or len(frame) < at + 16:
         return
+    port = struct.unpack_from("!H", frame, at + 2)[0]
+    ours = PORT_BASE + DOMAIN_GAIN * domain <= port < PORT_BASE + DOMAIN_GAIN * (domain + 1)
     if outgoing:
-        seen.ours_multicast += multicast
-    elif source in peer:
-        seen.vendors.add(VENDORS.get(frame[at + 14 : at + 16], "another DDS"))  # behind magic and version
-        if multicast:
-            seen.peer_multicast += 1
-        else:
-            seen.peer_unicast += 1
+        seen.ours_multicast += multicast and ours
+    elif not peer or source in peer:
+        if multicast and port >= PORT_BASE:
+            seen.domains.add((port - PORT_BASE) // DOMAIN_GAIN)
+        if ours:
+            seen.vendors.add(VENDORS.get(frame[at + 14 : at + 16], "another DDS"))  # behind magic and version
+            seen.peer_multicast += multicast
+            seen.peer_unicast += not multicast
