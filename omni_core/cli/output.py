@@ -58,6 +58,23 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 86400:.0f} d"
 
 
+def share(value: float | None) -> str:
+    """Of 1, in percent: ``0 %``, ``0.4 %``, ``12 %``; a dash when unknown."""
+    if value is None:
+        return "-"
+    percent = 100 * value
+    return f"{percent:.1f} %" if 0.05 <= percent < 9.95 else f"{percent:.0f} %"
+
+
+def offset(seconds: float | None, error: float | None) -> str:
+    """``+12.3 ms``, ``-2 s``; ``0`` where it is less than what the error bound allows to tell; a dash when unknown."""
+    if seconds is None:
+        return "-"
+    if error is not None and abs(seconds) <= error:
+        return "0"
+    return f"{'-' if seconds < 0 else '+'}{duration(abs(seconds))}"
+
+
 def size(count: float) -> str:
     """Bytes with decimal units."""
     for limit, divisor, unit in ((1e3, 1, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):

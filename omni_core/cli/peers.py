@@ -44,7 +44,10 @@ def peer_table(status: Mapping[str, Any], *, wide: bool = False) -> Table:
         *(["vip6", "mac"] if wide else []),
         "state",
         "endpoint",
+        *(["listens to"] if wide else []),
         "rtt",
+        "loss",
+        "clock",
         "session",
         "last seen",
     ]
@@ -60,7 +63,10 @@ def peer_table(status: Mapping[str, Any], *, wide: bool = False) -> Table:
             *([peer["vip6"], peer["mac"]] if wide else []),
             f"{peer['state']}, adopted" if peer["adopted"] else peer["state"],
             peer["endpoint"] or "-",
+            *([listens_to(peer)] if wide else []),
             output.duration(peer["rtt_s"]),
+            output.share(peer["loss"]),
+            output.offset(peer["clock_offset_s"], peer["clock_error_s"]),
             output.duration(peer["session_age_s"]),
             output.duration(peer["last_rx_age_s"]),
             output.size(peer["tx_bytes"]),
@@ -68,4 +74,13 @@ def peer_table(status: Mapping[str, Any], *, wide: bool = False) -> Table:
         ]
         for peer in peers
     ]
-    return output.make_table(columns + numbers, rows, right=[*numbers, "rtt"])
+    return output.make_table(columns + numbers, rows, right=[*numbers, "rtt", "loss", "clock"])
+
+
+def listens_to(peer: Mapping[str, Any]) -> str:
+    """Which IP multicast the peer gets. What it has not told, or told as "all", is not listed."""
+    if peer["multicast"] != "learned":
+        return "all" if peer["multicast"] else "-"
+    domains = ", ".join(map(str, peer["domains"]))
+    groups = f"{peer['groups']} groups" if peer["groups"] else "all groups"
+    return f"{groups}, DDS domain {domains}" if domains else groups

@@ -73,6 +73,7 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
             "traffic",
             f"{_traffic(status, 'tx')} out, {_traffic(status, 'rx')} in, {status['fdb_entries']} MAC addresses",
         ),
+        ("dds", _discovery(status)),
         ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),
     ]
     return [(name, text) for name, text in rows if text]
@@ -91,6 +92,18 @@ def _cluster(status: Mapping[str, Any]) -> str:
 
 def _traffic(counted: Mapping[str, Any], direction: str) -> str:
     return f"{counted[direction + '_frames']} frames ({output.size(counted[direction + '_bytes'])})"
+
+
+def _discovery(status: Mapping[str, Any]) -> str:
+    counted = status["discovery"]
+    if not counted or not (counted["local_participants"] or counted["remote_participants"]):
+        return ""
+    domains = f"domain {', '.join(map(str, status['domains']))}, " if status["domains"] else ""
+    return (
+        f"{domains}{counted['local_participants']} participants here, {counted['remote_participants']} at peers; "
+        f"{counted['suppressed']} of {counted['announcements']} announcements spared, "
+        f"{counted['replayed']} given from the cache"
+    )
 
 
 def _watch(look: Callable[[], Group], interval: float) -> int:

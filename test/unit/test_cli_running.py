@@ -113,6 +113,29 @@ def test_status_page(omni: Caller, run_dir: str) -> None:
         assert text in outcome.out, text
 
 
+def test_status_and_peers_say_who_listens_to_what(omni: Caller, run_dir: str) -> None:
+    counted = {"announcements": 50, "suppressed": 40, "replayed": 30, "local_participants": 2, "remote_participants": 5}
+    status = ganglion(
+        peer("r2", multicast="learned", domains=[3, 7], groups=4, loss=0.004, clock_offset_s=-2.5, clock_error_s=0.001),
+        peer("r3", multicast="learned", loss=0.12, clock_offset_s=0.0004, clock_error_s=0.001),
+        peer("r4", multicast="flood", loss=0.0, clock_offset_s=0.0123, clock_error_s=0.001),
+        domains=[3],
+        discovery=counted,
+    )
+    with served(socket_of(run_dir), FakeGanglion(status).handlers()):
+        page = omni("status", "--run-dir", run_dir).out
+        wide = omni("peers", "--wide", "--run-dir", run_dir).out.splitlines()
+    spared = "40 of 50 announcements spared, 30 given from the cache"
+    assert f"domain 3, 2 participants here, 5 at peers; {spared}" in page
+    rows = [next(line for line in wide if line.split()[:1] == [name]) for name in ("r2", "r3", "r4")]
+    for row, texts in zip(
+        rows,
+        (("4 groups, DDS domain 3, 7", "0.4 %", "-2 s"), ("all groups", "12 %", " 0 "), (" all ", "0 %", "+12.3 ms")),
+        strict=True,
+    ):
+        assert all(text in row for text in texts), row
+
+
 def test_status_says_why_it_is_not_registered(omni: Caller, run_dir: str) -> None:
     status = ganglion(
         nucleus_state="refused", nucleus_reason="VIP [bold]taken", observed_endpoint="", cluster_size=0, drops={}
