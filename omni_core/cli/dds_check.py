@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,19 +36,17 @@ def echo(arguments: argparse.Namespace, status: Mapping[str, Any] | None, overla
     need_ros()
     if overlay.vip6 is None:
         raise ConfigError("vip6", "is not known", "start the Ganglion (omni up), or give --vip6")
-    with tempfile.TemporaryDirectory(prefix="omni-dds-") as directory:
+    with _scratch() as directory:
         environment = _environment(arguments, overlay, directory)
         command = [*PROBE, "echo", "--vip6", str(overlay.vip6), "--interface", overlay.interface]
         process = subprocess.Popen(command, env=environment)
         try:
             return exit_codes.OK if process.wait() == 0 else exit_codes.FAILED
-        except KeyboardInterrupt:  # it got that too
-            process.wait()
+        except KeyboardInterrupt:
             return exit_codes.OK
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            process.terminate()  # no-op for one that has ended
+            process.wait()
 
 
 def check(arguments: argparse.Namespace, status: Mapping[str, Any] | None, overlay: Overlay) -> int:
@@ -54,7 +54,7 @@ def check(arguments: argparse.Namespace, status: Mapping[str, Any] | None, overl
     vip6 = read_vip6(str(peer["vip6"]))
     if vip6 is None:
         raise ConfigError("peer", "has no VIP6", "name a peer that omni peers shows")
-    with tempfile.TemporaryDirectory(prefix="omni-dds-") as directory:
+    with _scratch() as directory:
         environment = _environment(arguments, overlay, directory)
         facts = _facts(peer, overlay, environment)
         wrong = before(facts)
@@ -67,6 +67,22 @@ def check(arguments: argparse.Namespace, status: Mapping[str, Any] | None, overl
             wrong = reasons(facts)
         _show(arguments.json, facts, wrong, remarks(facts))
         return exit_codes.FAILED if wrong else exit_codes.OK
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A directory for profiles. SIGTERM and SIGHUP end the block as Ctrl-C does, so that nothing is left behind."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with tempfile.TemporaryDirectory(prefix="omni-dds-") as directory:
+            yield directory
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def choose_peer(status: Mapping[str, Any] | None, given: str | None) -> Mapping[str, Any]:

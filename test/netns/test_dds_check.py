@@ -171,6 +171,18 @@ def test_success_with_figures(runs: dict[str, Ran]) -> None:
     assert fragments(ran.pair.a) == fragments(ran.pair.b) == 0
 
 
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """By SIGTERM, as the end of a lab sends it too."""
+    with Lab("echo") as lab:
+        pair = DdsPair(lab)
+        environment = {**pair.environment(pair.a), "TMPDIR": str(tmp_path)}
+        echo = pair.omni(pair.a, "--echo", "--rmw", "fastdds", environment=environment)
+        echo.wait_log("answering", TIMEOUT)
+        assert len(list(tmp_path.glob("omni-dds-*/*.xml"))) == 1
+        assert echo.stop(grace=10) == 0
+        assert not list(tmp_path.iterdir())
+
+
 def test_multicast_one_way_is_enough_and_worth_a_remark(runs: dict[str, Ran]) -> None:
     found = result(runs["one-way"], 0)
     assert [text for text in found["remarks"] if "a firewall here drops them" in text], found["remarks"]
