@@ -16,7 +16,7 @@ pytest.importorskip("rclpy")
 from support.managed_node import managed
 from support.own_network import interfaces
 
-from omni_core.config import ganglion, nucleus
+from omni_core.config import ganglion, node_parameters, nucleus
 from omni_core.config.schema import Field
 from omni_ros2.ganglion_node import GanglionNode
 from omni_ros2.nucleus_node import NucleusNode
@@ -28,22 +28,26 @@ Parameters = dict[str, object]
 
 @pytest.mark.parametrize(
     ("node_class", "fields"),
-    [(GanglionNode, ganglion.FIELDS), (NucleusNode, nucleus.FIELDS)],
+    [
+        (GanglionNode, (*ganglion.FIELDS, *node_parameters.GANGLION_FIELDS)),
+        (NucleusNode, (*nucleus.FIELDS, *node_parameters.NUCLEUS_FIELDS)),
+    ],
     ids=["ganglion", "nucleus"],
 )
 def test_every_field_is_declared_as_its_table_says(node_class: Callable[..., Any], fields: Sequence[Field]) -> None:
     with managed(node_class, {}) as (_, remote):
         described = remote.describe()
-        for field in (*fields, None):
-            descriptor = described[field.name if field else "autostart"]
-            assert descriptor.description
-            assert descriptor.read_only == (field.read_only if field else True)
-            if field is not None and field.minimum is not None:
+        for field in fields:
+            descriptor = described[field.name]
+            assert descriptor.description == field.description
+            assert descriptor.read_only == field.read_only
+            if field.minimum is not None:
                 (limits,) = [*descriptor.integer_range, *descriptor.floating_point_range]
                 assert (limits.from_value, limits.to_value) == (field.minimum, field.maximum)
-        for field in fields:
-            if field.type in ("integer", "double", "string"):
+            if field.type != "string_array":
                 assert remote.get(field.name) == field.default
+        # Nothing else is declared, but what rclpy declares itself.
+        assert set(described) - {field.name for field in fields} <= {"use_sim_time", "start_type_description_service"}
 
 
 REFUSED_AT_RUN_TIME = [
@@ -62,6 +66,12 @@ REFUSED_AT_RUN_TIME = [
     ("nucleus_key", "short"),
     ("interface", "omni1"),  # read-only
     ("status_period", -1.0),
+    ("diagnostics_period", 0.0),
+    ("diagnostics_loss_warn", 1.1),
+    ("diagnostics_loss_warn", 0.5),  # above diagnostics_loss_error
+    ("diagnostics_rtt_error", 0.1),  # below diagnostics_rtt_warn
+    ("diagnostics_window", 10),
+    ("autostart", True),  # read-only
 ]
 
 
@@ -88,6 +98,34 @@ def test_only_live_parameters_change_while_configured(ganglion_parameters: Param
         assert remote.set("mesh_limit", 32).successful
 
 
+def test_an_atomic_request_applies_whole_or_not_at_all(ganglion_parameters: Parameters) -> None:
+    with managed(GanglionNode, ganglion_parameters) as (_, remote):
+        remote.change("configure")
+        for wrong in (
+            {"status_period": -1.0},
+            {"mesh_limit": 1},
+            {"interface": "omni1"},
+            {"diagnostics_rtt_warn": 9.0},
+        ):
+            result = remote.set_atomically({"diagnostics_rtt_error": 2.0, "diagnostics_window": 5.0, **wrong})
+            assert not result.successful and result.reason, wrong
+            assert remote.get("diagnostics_rtt_error") == 1.0 and remote.get("diagnostics_window") == 10.0
+        # Each alone is wrong, the warning first: above the error that is now.
+        assert not remote.set("diagnostics_rtt_warn", 3.0).successful
+        assert remote.set_atomically({"diagnostics_rtt_warn": 3.0, "diagnostics_rtt_error": 6.0}).successful
+        assert remote.get("diagnostics_rtt_warn") == 3.0 and remote.get("diagnostics_rtt_error") == 6.0
+
+
+def test_a_pair_that_was_wrong_at_the_start_is_mended_by_either(ganglion_parameters: Parameters) -> None:
+    for name, value in (("diagnostics_loss_warn", 0.1), ("diagnostics_loss_error", 0.9)):
+        with managed(GanglionNode, {**ganglion_parameters, "diagnostics_loss_warn": 0.5}) as (_, remote):
+            assert not remote.change("configure")
+            assert remote.set("status_period", 2.0).successful  # what has nothing to do with it
+            assert not remote.change("configure")
+            assert remote.set(name, value).successful
+            assert remote.change("configure")
+
+
 # Name and value as a launch file would give them; what the log must name; the value that mends it.
 WRONG_AT_THE_START = [
     ("listen_port", 70000, "listen_port", 0),
@@ -96,6 +134,7 @@ WRONG_AT_THE_START = [
     ("vip4", "10.77.0.1", "vip4", "10.77.0.1/24"),
     ("nucleus", ["nucleus:port"], "nucleus", ["127.0.0.1:9"]),
     ("autostart", "perhaps", "autostart", False),
+    ("diagnostics_rtt_warn", 5.0, "diagnostics_rtt_warn", 0.5),
     ("cluster", "", "cluster", "warehouse"),
 ]
 

@@ -15,7 +15,13 @@ import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
+from rcl_interfaces.srv import (
+    DescribeParameters,
+    GetParameters,
+    ListParameters,
+    SetParameters,
+    SetParametersAtomically,
+)
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -95,6 +101,11 @@ class Remote:
     def set(self, name: str, value: Any) -> SetParametersResult:
         parameter = Parameter(name, value=value).to_parameter_msg()
         return self._call(SetParameters, "set_parameters", SetParameters.Request(parameters=[parameter])).results[0]
+
+    def set_atomically(self, values: Mapping[str, Any]) -> SetParametersResult:
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        return self._call(SetParametersAtomically, "set_parameters_atomically", request).result
 
     def get(self, name: str) -> Any:
         values = self._call(GetParameters, "get_parameters", GetParameters.Request(names=[name])).values
