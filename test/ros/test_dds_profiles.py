@@ -6,6 +6,7 @@ What counts: messages of 4 MB arrive, no IP packet is cut, nothing of DDS is on 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +111,34 @@ def test_nodes_of_one_machine_work_before_the_overlay_is_there_and_need_a_restar
     again = pair.node(pair.a, "talk", environment, program=program)
     heard(far, 1000, 1, TIMEOUT)
     assert again.running
+
+
+# What rmw_cyclonedds_cpp puts before CYCLONEDDS_URI under ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET.
+RMW_PREFIX = (
+    "<CycloneDDS><Domain><Discovery><ParticipantIndex>auto</ParticipantIndex>"
+    "<MaxAutoParticipantIndex>32</MaxAutoParticipantIndex></Discovery></Domain></CycloneDDS>,"
+)
+OCCUPY = """
+import socket, time
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(110)]
+for index, opened in enumerate(sockets):
+    opened.bind(("", 7410 + 2 * index))
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize(("rmw", "program"), [FAST, CYCLONE])
+def test_a_hundred_and_ten_participants_leave_room_for_more(lab: Lab, rmw: str, program: Path) -> None:
+    """The ports of the first 110 are taken. Cyclone DDS under ROS would end at 33."""
+    pair = DdsPair(lab)
+    taken = pair.a.start([sys.executable, "-c", OCCUPY], "occupy")
+    taken.wait_log("ready", TIMEOUT)
+    tuned = pair.environment(pair.a, rmw)
+    tuned["CYCLONEDDS_URI"] = RMW_PREFIX + (tuned["CYCLONEDDS_URI"] or "")
+    listener = pair.node(pair.b, "listen", pair.environment(pair.b, rmw), program=program)
+    pair.node(pair.a, "talk", tuned, program=program)
+    heard(listener, 1000, 1, TIMEOUT)
+    if program == CYCLONE_NODE:
+        bare = {**pair.environment(pair.a), "CYCLONEDDS_URI": RMW_PREFIX}
+        assert pair.node(pair.a, "talk", bare, program=program).wait(TIMEOUT) != 0
