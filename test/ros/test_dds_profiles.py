@@ -78,6 +78,18 @@ def test_without_the_profile_packets_are_cut_and_the_underlay_is_used(lab: Lab, 
 
 
 @pytest.mark.parametrize(("rmw", "program"), [FAST, CYCLONE])
+def test_robots_without_the_profile_are_understood(lab: Lab, rmw: str, program: Path) -> None:
+    """Their messages are larger than what we send: with <maxMessageSize> of Fast DDS's transport they would be lost."""
+    pair = DdsPair(lab)
+    listener = pair.node(pair.b, "listen", pair.environment(pair.b, rmw), program=program)
+    bare = {**pair.environment(pair.a), "CYCLONEDDS_URI": '<General><Interfaces><NetworkInterface name="omni0"/>'
+            "</Interfaces><MaxMessageSize>60000 B</MaxMessageSize><FragmentSize>50000 B</FragmentSize></General>"}  # fmt: skip
+    pair.node(pair.a, "talk", bare, size=40_000, program=program)
+    heard(listener, 40_000, 1, TIMEOUT)
+    assert fragments(pair.a) > 0
+
+
+@pytest.mark.parametrize(("rmw", "program"), [FAST, CYCLONE])
 def test_over_ipv6(lab: Lab, rmw: str, program: Path) -> None:
     pair = DdsPair(lab)
     for host in (pair.a, pair.b):
