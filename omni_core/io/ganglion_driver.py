@@ -93,6 +93,7 @@ class GanglionDriver(Driver):
         self._pump: EnginePump | None = None
         self._watch: ChangeWatch | None = None
         self._groups: GroupsWatch | None = None
+        self._is_bridged = False  # by us, or by somebody else
         self._port_is_new = False  # no program can have used it before
         self._follower: asyncio.Task[None] | None = None
         self._underlay_changed = asyncio.Event()
@@ -226,7 +227,7 @@ class GanglionDriver(Driver):
         self._engine.start(monotonic(), fresh=self._port_is_new)
         self._port_is_new = False
         self._pump.start()
-        self._groups = watch_groups(self.interface, self._engine, self._flush)
+        self._groups = watch_groups(self.interface, self._engine, self._flush, lambda: self._is_bridged)
         self._follower = asyncio.create_task(self._follow_underlay(), name=f"{self.interface} underlay")
 
     async def _deactivate(self) -> None:
@@ -487,6 +488,7 @@ class GanglionDriver(Driver):
         assert self._udp is not None and self._port is not None
         with Netlink() as netlink:
             inside = overlay.overlay_indices(self.interface, netlink)
+            self._is_bridged = len(inside) > 1
             seen = look_around(self._udp.port, inside, self._udp.families, netlink, self.config.listen_address)
             fault = self._port.look_around(seen, netlink)
         self._underlay = seen

@@ -1,17 +1,17 @@
-"""Which multicast groups this machine has joined on an interface, from the kernel's own tables.
+"""Which multicast groups this machine listens to on an interface, from the kernel's own table.
 
-    /proc/net/igmp     4  omni0 : 2 V3            a line for each interface, then one for each of its groups, the
-                           010000E0 1 0:0 0       address as the machine holds it in memory, printed as a number
-    /proc/net/igmp6    4  omni0  ff02...01 1 0 0  a line for each group: index, interface, address, users, flags, timer
+    /proc/net/dev_mcast    4    omni0           1     0     01005e7f0001
+                           index, interface, users, users that asked for it by netlink, group MAC address
 
-The tables are of the network namespace of the thread that reads them. There is no news of a change: it is looked for
-now and then, and at once when a report or a new DDS participant was seen, as a join comes in front of both.
+A join of an IPv4 or IPv6 group puts its MAC address there at once, and what a VLAN or macvlan device on top of the
+interface listens to is there too, which /proc/net/igmp and igmp6 do not have. The table is of the network namespace of
+the thread that reads it. There is no news of a change: it is looked for now and then, and at once when a
+report or a new DDS participant was seen, as a join comes in front of both.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -21,40 +21,17 @@ from omni_core.engines.ganglion import GanglionEngine
 from omni_core.io.clock import monotonic
 from omni_core.types import Mac
 
-_TABLES = Path("/proc/thread-self/net")
+_TABLE = Path("/proc/thread-self/net/dev_mcast")
 _Groups: TypeAlias = "frozenset[Mac] | None"  # None: unknown
 
 
-def joined_groups(interface: str, tables: Path = _TABLES) -> frozenset[Mac] | None:
-    """As group MAC addresses (RFC 1112, 6.4; RFC 2464, 7). None when the kernel does not say."""
+def joined_groups(interface: str, table: Path = _TABLE) -> frozenset[Mac] | None:
+    """Group MAC addresses. None when the kernel does not say."""
     try:
-        groups = _ipv4_groups((tables / "igmp").read_text("ascii"), interface)
-    except (OSError, ValueError):
-        return None  # without CONFIG_IP_MULTICAST there is no such table
-    try:
-        return groups | _ipv6_groups((tables / "igmp6").read_text("ascii"), interface)
-    except FileNotFoundError:
-        return groups  # a kernel without IPv6
-    except (OSError, ValueError):
+        rows = (line.split() for line in table.read_text("ascii").splitlines())
+        return frozenset(bytes.fromhex(row[4]) for row in rows if row[1] == interface)
+    except (OSError, ValueError, IndexError):
         return None
-
-
-def _ipv4_groups(table: str, interface: str) -> frozenset[Mac]:
-    groups = set()
-    is_ours = False
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if not line.startswith("\t"):
-            is_ours = len(fields) > 1 and fields[1].rstrip(":") == interface
-        elif is_ours:
-            address = int(fields[0], 16).to_bytes(4, sys.byteorder)
-            groups.add(b"\x01\x00\x5e" + bytes([address[1] & 0x7F]) + address[2:])
-    return frozenset(groups)
-
-
-def _ipv6_groups(table: str, interface: str) -> frozenset[Mac]:
-    rows = (line.split() for line in table.splitlines())
-    return frozenset(b"\x33\x33" + bytes.fromhex(row[2])[-4:] for row in rows if len(row) > 2 and row[1] == interface)
 
 
 class GroupsWatch:
@@ -102,13 +79,16 @@ class GroupsWatch:
         self._look_now()
 
 
-def watch_groups(interface: str, engine: GanglionEngine, flush: Callable[[], None]) -> GroupsWatch:
-    """Started. ``flush`` carries out what the engine decides."""
+def watch_groups(
+    interface: str, engine: GanglionEngine, flush: Callable[[], None], is_bridged: Callable[[], bool]
+) -> GroupsWatch:
+    """Started. ``flush`` carries out what the engine decides. ``is_bridged``: the interface is a port of some bridge,
+    and so the table says nothing of who listens behind it."""
 
     def tell(groups: frozenset[Mac] | None) -> None:
         engine.set_memberships(groups, monotonic())
         flush()
 
-    watch = GroupsWatch(lambda: joined_groups(interface), tell)
+    watch = GroupsWatch(lambda: None if is_bridged() else joined_groups(interface), tell)
     watch.start()
     return watch

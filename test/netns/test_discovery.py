@@ -6,12 +6,18 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import sys
 
 import pytest
 from support.fleet import REPO
+from support.group_frames import group_mac
+from support.machine import ip
+from support.own_network import own_network
 from support.two_robots import TwoRobots
 
+from omni_core.io.multicast_groups import joined_groups
 from tools.netlab import Host, Lab, LabProcess, unavailable, wait_for
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
@@ -90,3 +96,26 @@ def participant(host: Host, number: int) -> LabProcess:
     process = host.start([sys.executable, str(ANNOUNCE), "omni0", str(number), "3"], name=f"participant{number}")
     process.wait_log("^ready$", SOON)
     return process
+
+
+def test_the_kernels_table_has_a_group_as_soon_as_it_is_joined() -> None:
+    """Also one that is joined on a device on top of the interface."""
+    with own_network(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four:
+        ip("link add omni0 type veth peer name far0")
+        ip("link add link omni0 name top0 type macvlan")
+        for name in ("far0", "omni0", "top0"):
+            ip(f"link set {name} up")
+        ip("address add 10.0.0.1/24 dev omni0")
+        ip("address add 10.0.1.1/24 dev top0")
+        before = joined_groups("omni0")
+        assert before is not None and joined_groups("top0") and joined_groups("none") == frozenset()
+        for group, address in ((JOINED, "10.0.0.1"), (OTHER, "10.0.1.1")):
+            request = socket.inet_aton(group) + socket.inet_aton(address)
+            four.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+        assert joined_groups("omni0") == before | {group_mac(JOINED), group_mac(OTHER)}
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+            request = socket.inet_pton(socket.AF_INET6, JOINED_6) + struct.pack("@I", socket.if_nametoindex("omni0"))
+            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+            now = joined_groups("omni0")
+            assert now is not None and group_mac(JOINED_6) in now
+        assert joined_groups("omni0") == before | {group_mac(JOINED), group_mac(OTHER)}
