@@ -27,6 +27,11 @@ CYCLONE = pytest.param(
     "rmw_cyclonedds_cpp", CYCLONE_NODE,
     marks=pytest.mark.skipif(importlib.util.find_spec("cyclonedds") is None, reason="pip install cyclonedds"),
 )  # fmt: skip
+# Cyclone DDS with messages as large as Fast DDS makes them.
+WITHOUT_LIMIT = (
+    '<General><Interfaces><NetworkInterface name="omni0"/></Interfaces>'
+    "<MaxMessageSize>60000 B</MaxMessageSize><FragmentSize>50000 B</FragmentSize></General>"
+)
 FAST = pytest.param("rmw_fastrtps_cpp", NODE)
 
 
@@ -82,8 +87,7 @@ def test_robots_without_the_profile_are_understood(lab: Lab, rmw: str, program: 
     """Their messages are larger than what we send: with <maxMessageSize> of Fast DDS's transport they would be lost."""
     pair = DdsPair(lab)
     listener = pair.node(pair.b, "listen", pair.environment(pair.b, rmw), program=program)
-    bare = {**pair.environment(pair.a), "CYCLONEDDS_URI": '<General><Interfaces><NetworkInterface name="omni0"/>'
-            "</Interfaces><MaxMessageSize>60000 B</MaxMessageSize><FragmentSize>50000 B</FragmentSize></General>"}  # fmt: skip
+    bare = {**pair.environment(pair.a), "CYCLONEDDS_URI": WITHOUT_LIMIT}
     pair.node(pair.a, "talk", bare, size=40_000, program=program)
     heard(listener, 40_000, 1, TIMEOUT)
     assert fragments(pair.a) > 0
