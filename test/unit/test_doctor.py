@@ -345,6 +345,11 @@ def test_discovery(tmp_path: Path, environment: dict[str, str], level: Level, wo
     assert_finding(ros.discovery(machine(tmp_path, **environment)), level, words)
 
 
+def test_nodes_that_started_too_early() -> None:
+    assert ros.early_nodes([], "omni0") is None
+    assert_finding(ros.early_nodes(["talker (12)"], "omni0"), WARNING, "talker (12)", "restart")
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 

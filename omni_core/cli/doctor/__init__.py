@@ -75,6 +75,8 @@ def examine(machine: Machine, arguments: argparse.Namespace) -> Iterator[Finding
     yield ros.distro(machine)
     yield from (finding for finding in (ros.messages(), ros.middleware(machine)) if finding is not None)
     yield ros.discovery(machine)
+    if packages.level is Level.OK:
+        yield from _examine_nodes(machine, arguments.key_interface or "omni0")
     yield software.bcc()
     yield software.kernel_headers(machine)
     yield kernel.bpf_capability(machine)
@@ -112,6 +114,16 @@ def _examine_ganglion(machine: Machine, arguments: argparse.Namespace) -> Iterat
             yield network.underlay_mtu(netlink.mtu_towards, numeric, mtus, values["mtu"])
     except OmniError as error:
         yield refused("underlay MTU", error)
+
+
+def _examine_nodes(machine: Machine, interface: str) -> Iterator[Finding]:
+    from omni_core.io.dds_facts import local_only_processes
+
+    domain = machine.environment.get("ROS_DOMAIN_ID", "") or "0"
+    if domain.isascii() and domain.isdigit():
+        finding = ros.early_nodes(local_only_processes(int(domain)), interface)
+        if finding is not None:
+            yield finding
 
 
 def _configuration(arguments: argparse.Namespace) -> tuple[Finding | None, Mapping[str, Any]]:

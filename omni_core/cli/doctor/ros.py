@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 
 from omni_core.cli.doctor.finding import Finding, Machine, note, ok, warning
@@ -97,6 +97,16 @@ def discovery(machine: Machine) -> Finding:
     if not any(int(domain) in safe for safe in SAFE_DOMAINS):
         return warning("discovery", f"ROS_DOMAIN_ID={domain} collides with ephemeral ports", "use 0..101")
     return ok("discovery", f"domain {domain}, {'range ' + reach if reach else 'default range'}")
+
+
+def early_nodes(processes: Sequence[str], interface: str) -> Finding | None:
+    """``processes``: those of io.dds_facts.local_only_processes. None where there is nothing to say."""
+    if not processes:
+        return None
+    return warning(
+        "DDS processes", f"started before {interface} had its address, so not on it: {', '.join(processes)}",
+        f"restart them; start nodes after {interface}",
+    )  # fmt: skip
 
 
 def _found(find_spec: FindSpec, module: str) -> bool:
