@@ -10,7 +10,7 @@ from omni_core.types import Mac, PeerId
 from omni_core.wire.interest import Interest
 
 POLICY_GROUPS_MAX: Final = 1024  # groups of all peers together; one whose own do not fit gets all, and only that one
-POLICY_DOMAINS_MAX: Final = 64  # domains that are told apart, the smallest; frames of others go by their group alone
+POLICY_DOMAINS_MAX: Final = 64  # domains that are told apart, ours first; frames of others go by their group alone
 
 
 def flood_policy(flood: Collection[PeerId]) -> GroupPolicy:
@@ -40,9 +40,10 @@ def make_policy(
         (group, 0): elsewhere | {peer for peer, each in interests.items() if each.groups and group in each.groups}
         for group in sorted(groups)
     }
-    known = set(domains).union(*(each.domains or () for each in interests.values()))
+    of_peers = set[int]().union(*(each.domains or () for each in interests.values())) - set(domains)
+    known = [*sorted(domains), *sorted(of_peers)][:POLICY_DOMAINS_MAX]
     for group in sorted(spdp_groups):
-        for domain in sorted(known)[:POLICY_DOMAINS_MAX]:
+        for domain in known:
             hearing = frozenset(peer for peer, each in interests.items() if each.hears(group, domain))
             if hearing != entries.get((group, 0), elsewhere):
                 port = RTPS_PORT_BASE + RTPS_DOMAIN_GAIN * domain
