@@ -61,7 +61,8 @@ def check(arguments: argparse.Namespace, status: Mapping[str, Any] | None, overl
         if not wrong:
             need_ros()
             there = [peer["vip4"], peer["vip6"]] if peer["vip4"] or overlay.uses_ipv6 else []
-            with RtpsWatch(overlay.interface, str(overlay.vip4 or ""), there, facts.domain) as watch:
+            vip4 = "" if overlay.uses_ipv6 else str(overlay.vip4 or "")
+            with RtpsWatch(overlay.interface, vip4, there, facts.domain) as watch:
                 result, said = _probe(str(vip6), overlay.interface, arguments.timeout, environment)
             facts = replace(facts, wire=watch.seen, result=result, said=said)
             wrong = reasons(facts)

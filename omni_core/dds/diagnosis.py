@@ -41,7 +41,8 @@ class Wire:
     ours_multicast: int = 0
     peer_multicast: int = 0
     peer_unicast: int = 0
-    to_socket: int = 0  # multicast of the peer that a socket of this machine got
+    listens: bool = False  # a socket of this machine has joined the group of discovery (IPv4 only)
+    to_socket: int = 0  # multicast of the peer that it got
     fragments: int = 0  # IP fragments, either way
     vendors: set[str] = field(default_factory=set)  # of the peer
     domains: set[int] = field(default_factory=set)  # in which the peer sends by multicast
@@ -223,7 +224,7 @@ def _silent(facts: Facts, wire: Wire) -> list[str]:
 
 
 def _deaf(facts: Facts, wire: Wire) -> list[str]:
-    if not wire.peer_multicast or wire.to_socket:
+    if not wire.listens or not wire.peer_multicast or wire.to_socket:
         return []
     return [
         f"announcements of {facts.peer} reach {facts.interface}, and a firewall here drops them. Fix: let 224.0.0.0/4 "

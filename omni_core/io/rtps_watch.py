@@ -26,7 +26,10 @@ class RtpsWatch:
     """Context manager; ``seen`` is complete once it has ended."""
 
     def __init__(self, interface: str, vip4: str, peer: Collection[str], domain: int) -> None:
-        """``peer``: its addresses; none: everybody. What cannot be opened is left out."""
+        """``peer``: its addresses; none: everybody. ``vip4``: "" where DDS uses IPv6.
+
+        What cannot be opened is left out.
+        """
         self.seen = Wire()
         self._domain = domain
         self._peer = {socket.inet_pton(socket.AF_INET6 if ":" in a else socket.AF_INET, a) for a in peer if a}
@@ -50,6 +53,7 @@ class RtpsWatch:
                 request = socket.inet_aton(SPDP_GROUP) + socket.inet_aton(vip4)
                 group.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
                 self._threads.append(threading.Thread(target=self._watch_group, args=(group,)))
+                self.seen.listens = True
             except OSError:
                 pass
 

@@ -75,6 +75,8 @@ class Case(NamedTuple):
 
 CASES = {
     "works": Case(nothing, "echo", ()),
+    "works-ipv6": Case(nothing, "echo", ()),
+    "silent-ipv6": Case(nothing, "", ("sends no DDS over the overlay in domain 0",)),
     "one-way": Case(lambda pair, ours, theirs: drop(pair.a, "input", "ip daddr 224.0.0.0/4"), "echo", ()),
     "nothing-there": Case(nothing, "", ("sends no DDS over the overlay in domain 0",)),
     "nobody-answers": Case(nothing, "listen", ("nobody answers the probe at", "omni dds --echo there")),
@@ -121,10 +123,11 @@ def runs() -> Iterator[dict[str, Ran]]:
             if name in WITHOUT:
                 continue
             pair = DdsPair(lab, f"p{number}")
-            ours, theirs = (pair.environment(host, "rmw_fastrtps_cpp") for host in (pair.a, pair.b))
+            version = ["--ipv6"] if name.endswith("ipv6") else []
+            ours, theirs = (pair.environment(host, "rmw_fastrtps_cpp", ipv6=bool(version)) for host in (pair.a, pair.b))
             case.change(pair, ours, theirs)
             if case.there == "echo":
-                peer = pair.omni(pair.b, "--echo", environment=theirs)
+                peer = pair.omni(pair.b, "--echo", *version, environment=theirs)
             elif case.there == "listen":
                 peer = pair.node(pair.b, "listen", theirs)
             elif case.there == "cyclone":
@@ -132,19 +135,13 @@ def runs() -> Iterator[dict[str, Ran]]:
                 peer = pair.node(pair.b, "listen", environment, program=CYCLONE_NODE)
             else:
                 peer = None
-            prepared[name] = (pair, ours, peer)
+            prepared[name] = (pair, ours, peer, version)
         found = {}
-        for name, (pair, ours, peer) in prepared.items():
+        for name, (pair, ours, peer, version) in prepared.items():
             if peer is not None:
                 peer.wait_log("answering|started", TIMEOUT)
-            words = [
-                "--check",
-                "--json",
-                "--peer",
-                pair.vip6(pair.b),
-                "--timeout",
-                HASTY if CASES[name].words else PATIENT,
-            ]
+            patience = HASTY if CASES[name].words else PATIENT
+            words = ["--check", "--json", *version, "--peer", pair.vip6(pair.b), "--timeout", patience]
             found[name] = Ran(pair, pair.omni(pair.a, *words, environment=ours))
         yield found
 
@@ -157,8 +154,9 @@ def result(ran: Ran, code: int) -> dict[str, Any]:
     return found
 
 
-def test_success_with_figures(runs: dict[str, Ran]) -> None:
-    ran = runs["works"]
+@pytest.mark.parametrize("name", ["works", "works-ipv6"])
+def test_success_with_figures(runs: dict[str, Ran], name: str) -> None:
+    ran = runs[name]
     found = result(ran, 0)
     assert found["ok"] and found["reasons"] == []
     figures = found["result"]
@@ -167,7 +165,7 @@ def test_success_with_figures(runs: dict[str, Ran]) -> None:
     for key in ("discovery_s", "large_out_s", "large_in_s"):
         assert 0 < figures[key] < float(PATIENT)
     assert figures["peer"]["rmw"] == figures["here"]["rmw"] == "rmw_fastrtps_cpp"
-    assert not [text for text in found["remarks"] if "IP fragments" in text]
+    assert not [text for text in found["remarks"] if "IP fragments" in text or "firewall" in text]
     assert fragments(ran.pair.a) == fragments(ran.pair.b) == 0
 
 

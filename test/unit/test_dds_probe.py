@@ -144,7 +144,9 @@ GOOD = {
     "here": {"rmw": "rmw_fastrtps_cpp"}, "peer": {}, "discovery_s": 0.1, "rtts_s": [0.001], "rounds": 10,
     "large_out_s": 1.0, "large_in_s": 1.0, "nodes": ["omni_dds_check"],
 }  # fmt: skip
-HEARD = Wire(ours_multicast=3, peer_multicast=3, peer_unicast=3, to_socket=3, vendors={"Fast DDS"}, domains={0})
+HEARD = Wire(
+    listens=True, ours_multicast=3, peer_multicast=3, peer_unicast=3, to_socket=3, vendors={"Fast DDS"}, domains={0}
+)
 PROFILE = Profile("/x.xml", '<interfaces><allowlist><interface name="omni0"/></allowlist></interfaces>')
 FACTS = Facts(
     peer="robot-2", session="up", interface="omni0", addresses=["10.77.0.1"], machine_addresses=["10.77.0.1"],
