@@ -179,6 +179,7 @@ def test_reasons_before_the_probe(change: dict[str, object], words: str) -> None
             "no participant in ROS domain 0, but in 3, 7. Fix: the same ROS_DOMAIN_ID on both, or --domain 3 here",
         ),
         ({"environment": {"ROS_LOCALHOST_ONLY": "1"}}, "ROS_LOCALHOST_ONLY keeps DDS"),
+        ({"environment": {"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}}, "ROS_AUTOMATIC_DISCOVERY_RANGE=OFF keeps DDS"),
         ({"profile": Profile("/x.xml", None)}, "/x.xml cannot be read"),
         ({"said": "All whitelist interfaces were filtered out"}, "DDS said: All whitelist"),
         ({"wire": Wire(frames=False)}, "repeat this as root"),
