@@ -446,9 +446,9 @@ class GanglionEngine:
         self.nucleus.query(address, now)
         return True
 
-    def _on_up(self, peer: Peer, now: float, adopted: bool) -> None:
+    def _on_up(self, peer: Peer, now: float) -> None:
         if self.discovery is not None:
-            self.discovery.peer_up(peer, now, adopted)
+            self.discovery.peer_up(peer, now)
 
     def _on_down(self, peer: Peer) -> None:
         if self.discovery is not None:

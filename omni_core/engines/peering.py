@@ -45,7 +45,7 @@ from omni_core.wire.inband import ControlKind
 
 class Peering:
     """``on_usable(peer, now)`` is called each time a session of a peer starts to send: what waits can go out.
-    ``ask(peer, now)`` asks the Nucleus where the peer is now. ``on_up(peer, now, adopted)``, ``on_down(peer)``: it has
+    ``ask(peer, now)`` asks the Nucleus where the peer is now. ``on_up(peer, now)``, ``on_down(peer)``: it has
     a usable session, or none any more. ``on_removed(peer)``: it is no peer any more.
     ``drain(now)`` hands out the events of Sessions, which come back here through ``handle_session_event``. ``owner``:
     of the sessions, for those who find them (notes.py)."""
@@ -64,7 +64,7 @@ class Peering:
         emit: Callable[[GanglionEvent], None],
         on_usable: Callable[[Peer, float], None],
         ask: Callable[[Peer, float], object],
-        on_up: Callable[[Peer, float, bool], None],
+        on_up: Callable[[Peer, float], None],
         on_down: Callable[[Peer], None],
         on_removed: Callable[[Peer], None],
         drain: Callable[[float], None],
@@ -160,7 +160,7 @@ class Peering:
         self._sessions.connect(key, [left.path] if left.path else [], now, body=self._hello)
         if note.told != self._notes.told:  # what we tell about ourselves has changed: not only at the next rekey
             self._sessions.rekey(key, now)
-        self._up(peer, now, ", in a session that an earlier run made", adopted=True)
+        self._up(peer, now, ", in a session that an earlier run made")
         peer.up_since = min(each.created for each in left.sessions)  # long enough not to pass for unused
 
     def learn(self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float) -> Peer | None:
@@ -370,13 +370,13 @@ class Peering:
         self._update_flood()
         self._on_usable(peer, now)
 
-    def _up(self, peer: Peer, now: float, how: str = "", adopted: bool = False) -> None:
+    def _up(self, peer: Peer, now: float, how: str = "") -> None:
         peer.up_since = peer.last_unicast = now
         peer.liveness = Liveness(last_ping=0.0)
         self._polls.set(peer.id, _next_poll(now))
         endpoint = peer.path or Endpoint("?", 0)
         self._emit(PeerUp(peer.public_key, peer.name, endpoint, f"{peer.label} is up at {endpoint}{how}"))
-        self._on_up(peer, now, adopted)
+        self._on_up(peer, now)
 
     def _lost(self, event: SessionLost, now: float) -> None:
         peer = self._book.get(event.remote)

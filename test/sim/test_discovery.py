@@ -331,6 +331,23 @@ def test_a_ganglion_that_is_restarted_over_its_data_plane(net: SimNet) -> None:
     assert {one.prefix, two.prefix, three.prefix} >= late.known >= {one.prefix, two.prefix}
 
 
+@pytest.mark.parametrize("away", [3.0, 60.0])
+def test_a_ganglion_that_crashed_gets_all_with_its_first_session(net: SimNet, away: float) -> None:
+    """Its peers may not even have noticed."""
+    fleet = make_fleet(net, 2)
+    a, b = fleet.edges
+    one, two = Participant(a, 1).begin(), Participant(b, 2).begin()
+    net.run(20)
+    b.crash()
+    net.run(away)
+    b.start()
+    net.until(lambda: b.status().peers and only_peer(b).state == "up", 30)
+    heard = len(two.heard[one.prefix])
+    net.run(ROUND_TRIP + 0.01)
+    assert len(two.heard[one.prefix]) > heard
+    assert only_peer(b).multicast == "learned" and only_peer(b).groups == 1
+
+
 def spdp_price(net: SimNet, per_edge: int, seconds: float, **settings: object) -> Counter[str]:
     """Data packets that 5 edges with so many participants send in steady state."""
     fleet = make_fleet(net, 5, **settings)

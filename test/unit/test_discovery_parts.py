@@ -118,7 +118,7 @@ def interest(token: int, said: Interest = Interest()) -> ControlMessage:  # noqa
 def test_it_is_repeated_until_acknowledged() -> None:
     sent = Sent()
     exchange = InterestExchange(7, sent)
-    exchange.begin(peer(), 0.0, ask=False)
+    exchange.begin(peer(), 0.0)
     delays, now = [], 0.0
     for _ in range(7):
         due = exchange.next_timer()
@@ -127,7 +127,7 @@ def test_it_is_repeated_until_acknowledged() -> None:
         delays.append(due - now)
         now = due
     assert delays == [FIRST_RETRY, 1.0, 2.0, 4.0, LAST_RETRY, LAST_RETRY, LAST_RETRY]
-    assert {(token, body) for _, _, token, body in sent} == {(7, b"\xa0")} and len(sent) == 8
+    assert {(token, body) for _, _, token, body in sent} == {(7, b"\xa1\x03\xf5")} and len(sent) == 8
     exchange.acknowledged(peer(), 6)
     assert exchange.next_timer() is not None
     exchange.acknowledged(peer(), 7)
@@ -139,7 +139,7 @@ def test_it_is_repeated_until_acknowledged() -> None:
 def test_generations_wrap_and_old_ones_are_acknowledged_only() -> None:
     sent = Sent()
     exchange, other = InterestExchange(0xFFFFFFFF, sent), peer()
-    exchange.begin(other, 0.0, ask=False)
+    exchange.begin(other, 0.0)
     exchange.change(Interest(frozenset({A})), 0.0)
     assert sent[-1][2] == 0
     sent.clear()
@@ -155,11 +155,15 @@ def test_generations_wrap_and_old_ones_are_acknowledged_only() -> None:
 def test_asking() -> None:
     sent = Sent()
     exchange, other = InterestExchange(7, sent), peer()
-    exchange.begin(other, 0.0, ask=True)
+    exchange.begin(other, 0.0)
     assert decode_interest(sent[-1][3]).ask
-    exchange.heard(other, interest(1, Interest(ask=True)), 0.0)
-    assert not decode_interest(sent[-1][3]).ask, "it has told, and asked"
-    assert sent.kinds() == [ControlKind.INTEREST, ControlKind.INTEREST_ACK, ControlKind.INTEREST]
+    asked = Interest(frozenset({A}), ask=True)
+    assert exchange.heard(other, interest(1, asked), 0.1) == Interest(frozenset({A})), "both began: ours is on its way"
+    assert sent.kinds() == [ControlKind.INTEREST, ControlKind.INTEREST_ACK]
+    exchange.acknowledged(other, 7)
+    assert exchange.heard(other, interest(0x70000000, asked), 60.0) == asked, "it has been restarted"
+    assert not decode_interest(sent[-1][3]).ask, "it has told"
+    assert sent.kinds() == [ControlKind.INTEREST_ACK, ControlKind.INTEREST]
     exchange.end(other.id)
     assert exchange.told == {} and exchange.next_timer() is None
     assert exchange.heard(other, interest(2), 0.0) is None and sent == []

@@ -127,11 +127,10 @@ class Discovery:
 
     # --- peers ----------------------------------------------------------------------------------------------------
 
-    def peer_up(self, peer: Peer, now: float, adopted: bool) -> None:
-        """``adopted``: for the peer nothing has changed."""
+    def peer_up(self, peer: Peer, now: float) -> None:
         self._heard[peer.id] = now
         if peer.capabilities & CAPABILITY_GROUPS:
-            self.exchange.begin(peer, now, ask=adopted)
+            self.exchange.begin(peer, now)
         self.cache.begin(peer, now)
 
     def peer_down(self, peer: Peer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from omni_core.engines.peers import Peer
@@ -13,15 +14,16 @@ from omni_core.wire.interest import Interest, decode_interest, encode_interest
 
 FIRST_RETRY: Final = 0.5  # s, doubled up to
 LAST_RETRY: Final = 8.0
+AT_ONCE: Final = 1.0  # s in which two peers that are newly up tell each other
 _RESTART: Final = 1024  # generations; one that is so much older is of another run, which began anywhere
 
 
 class _Side:
     """One peer, while it is up."""
 
-    def __init__(self, peer: Peer, ask: bool) -> None:
+    def __init__(self, peer: Peer, now: float) -> None:
         self.peer = peer
-        self.ask = ask  # until it has told
+        self.began = self.sent = now
         self.delay = FIRST_RETRY
         self.interest: Interest | None = None
         self.generation = 0  # of ``interest``
@@ -49,9 +51,10 @@ class InterestExchange:
         for side in self._sides.values():
             self._tell(side, now)
 
-    def begin(self, peer: Peer, now: float, ask: bool) -> None:
-        """The peer is up. ``ask``: it does not know that we know nothing."""
-        side = self._sides[peer.id] = _Side(peer, ask)
+    def begin(self, peer: Peer, now: float) -> None:
+        """The peer is up. For it we may have been all the time (an adoption, a restart that it did not notice), so it
+        is asked until it has told."""
+        side = self._sides[peer.id] = _Side(peer, now)
         self.told.pop(peer.id, None)
         self._tell(side, now)
 
@@ -67,7 +70,7 @@ class InterestExchange:
         self._retries.set(peer_id, None)
 
     def heard(self, peer: Peer, message: ControlMessage, now: float) -> Interest | None:
-        """An INTEREST: what is new, else None. Raises RemoteViolation."""
+        """An INTEREST: what is new, else None; with ``ask`` when it really has to be told. Raises RemoteViolation."""
         interest = decode_interest(message.body)
         side = self._sides.get(peer.id)
         if side is None:
@@ -77,8 +80,9 @@ class InterestExchange:
             return None
         side.interest, side.generation = interest, message.token
         self.told[peer.id] = interest
-        side.ask = False
-        if interest.ask:
+        if not interest.ask or now < side.began + AT_ONCE:
+            return replace(interest, ask=False)  # both began together: it is on its way
+        if now >= side.sent + FIRST_RETRY:
             self._tell(side, now)
         return interest
 
@@ -96,9 +100,9 @@ class InterestExchange:
             self._tell(side, now, delay)
 
     def _tell(self, side: _Side, now: float, delay: float = FIRST_RETRY) -> None:
-        side.delay = delay
+        side.delay, side.sent = delay, now
         self._retries.set(side.peer.id, now + delay)
-        body = encode_interest(Interest(self._ours.groups, self._ours.domains, side.ask))
+        body = encode_interest(replace(self._ours, ask=side.interest is None))
         self._send(side.peer, ControlKind.INTEREST, now, self._generation, body)
 
 
