@@ -76,6 +76,7 @@ class Case(NamedTuple):
 CASES = {
     "works": Case(nothing, "echo", ()),
     "works-ipv6": Case(nothing, "echo", ()),
+    "one-way": Case(lambda pair, ours, theirs: drop(pair.a, "input", "ip daddr 224.0.0.0/4"), "echo", ()),
     "nothing-there": Case(nothing, "", ("sends no DDS over the overlay in domain 0",)),
     "nobody-answers": Case(nothing, "listen", ("nobody answers the probe at", "omni dds --echo there")),
     "localhost": Case(here(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST"), "echo", ("RANGE=LOCALHOST keeps DDS",)),
