@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sim": _BELOW_IO,
     "io": _BELOW_IO | {"version"},
     "cli": _BELOW_IO | {"io", "sim", "version"},
-    "omni_ros2": _BELOW_IO | {"io", "version"},
+    "omni_ros2": _BELOW_IO | {"io", "cli", "version"},
 }
 
 # Third-party top-level package -> the only places (path prefixes) that may import it.
@@ -59,6 +59,13 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "lifecycle_msgs": ("omni_ros2/",),
     "builtin_interfaces": ("omni_ros2/",),
     "std_msgs": ("omni_ros2/",),
+    "launch": ("omni_ros2/launch/",),
+    "launch_ros": ("omni_ros2/launch/",),
+    "ros2cli": ("omni_ros2/ros2cli/",),
+    "ros2doctor": ("omni_ros2/ros2cli/",),
+    "python_qt_binding": ("omni_ros2/rqt/",),
+    "PyQt5": ("omni_ros2/rqt/",),
+    "rqt_gui_py": ("omni_ros2/rqt/",),
     "diagnostic_msgs": ("omni_ros2/",),
 }
 
