@@ -49,7 +49,7 @@ from omni_core.io.netlink import AnyInterface, Changes, Netlink
 from omni_core.io.pump import EnginePump, TakenAway
 from omni_core.io.revival import Revival
 from omni_core.io.sysctls import apply_settings
-from omni_core.io.tasks import end_tasks, in_thread, wait_until
+from omni_core.io.tasks import end_tasks, in_thread, in_turn, wait_until
 from omni_core.io.udp import UdpPort
 from omni_core.io.underlay import (
     RESOLVE_REFRESH,
@@ -234,55 +234,78 @@ class GanglionDriver(Driver):
         await self._halt(detach=self._keeps_running)
 
     async def _halt(self, detach: bool) -> None:
-        if self._follower is not None:
-            await end_tasks([self._follower])
-            self._follower = None
+        await in_turn(self._stop_watching, lambda: self._stop_pump(detach))
+        self._news.set()
+
+    async def _stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
         if self._groups is not None:
             self._groups.stop()
             self._groups = None
-        if self._pump is not None and self._engine is not None:
+        if self._follower is not None:
+            await end_tasks([self._follower])
+            self._follower = None
+
+    async def _stop_pump(self, detach: bool) -> None:
+        if self._pump is None or self._engine is None:
+            return
+        try:
             if detach:
                 self._engine.detach(monotonic())
             else:
                 self._engine.stop(monotonic())
             self._pump.flush()
             await self._pump.drain(GOODBYE_TIME)
+        finally:
             self._pump.stop()
             self._pump = None
-        self._news.set()
 
     async def _cleanup(self) -> None:
+        await in_turn(self._end_revival, self._close_admin, self._close_port, self._undo_all, self._close_files)
+
+    async def _end_revival(self) -> None:
         await self._revival.end()
         self._revival.forget()
         self._dead_port = None
-        if self._admin is not None:
-            await self._admin.close()
-            self._admin = None
+
+    async def _close_admin(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
+
+    async def _close_port(self) -> None:
         self._engine = None
-        keep = self._keeps_running
-        if self._port is not None:
-            port, self._port = self._port, None
-            await in_thread(lambda: port.close(keep))
-        if self._udp is not None:
-            self._udp.close()
-            self._udp = None
-        self.left_running = keep
-        if keep:
+        self.left_running = keep = self._keeps_running
+        udp, self._udp = self._udp, None
+        port, self._port = self._port, None
+        try:
+            if port is not None:
+                await in_thread(lambda: port.close(keep))
+        finally:
+            if udp is not None:
+                udp.close()
+
+    async def _undo_all(self) -> None:
+        if self.left_running:
             logger.info("%s goes on without this process; the next one takes it over", self.interface)
         elif self._journal.steps:
             await in_thread(self._undo)
-        if self._clock is not None:
-            await in_thread(self._clock.close)
-            self._clock = None
+
+    async def _close_files(self) -> None:
+        """The lock is the last: the next Ganglion of the interface may begin."""
         if self._membership is not None:
             self._membership.identity.wipe()
             self._membership = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        clock, self._clock = self._clock, None
+        lock, self._lock = self._lock, None
+        try:
+            if clock is not None:
+                await in_thread(clock.close)
+        finally:
+            if lock is not None:
+                lock.close()
 
     @property
     def _keeps_running(self) -> bool:

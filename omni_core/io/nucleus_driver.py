@@ -19,7 +19,7 @@ from omni_core.io.clock import UnixClock, monotonic
 from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.lifecycle import Driver
 from omni_core.io.pump import NucleusPump
-from omni_core.io.tasks import in_thread
+from omni_core.io.tasks import in_thread, in_turn
 from omni_core.io.udp import UdpPort
 from omni_core.signaling.admission import ClusterPolicy
 
@@ -76,28 +76,37 @@ class NucleusDriver(Driver):
         self._pump.start()
 
     async def _deactivate(self) -> None:
-        if self._pump is not None and self._engine is not None:
-            self._pump.stop()
-            self._pump = None
-            self._engine.close(monotonic())
-            self._engine = self._make_engine()
+        pump, self._pump = self._pump, None
+        if pump is not None and self._engine is not None:
+            pump.stop()
+            engine, self._engine = self._engine, self._make_engine()
+            engine.close(monotonic())
 
     async def _cleanup(self) -> None:
-        if self._admin is not None:
-            await self._admin.close()
-            self._admin = None
-        if self._engine is not None:
-            self._engine.close(monotonic())
-            self._engine = None
-        if self._udp is not None:
-            self._udp.close()
-            self._udp = None
-        if self._clock is not None:
-            await in_thread(self._clock.close)
-            self._clock = None
+        await in_turn(self._close_admin, self._close_engine, self._close_files)
+
+    async def _close_admin(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
+
+    async def _close_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        udp, self._udp = self._udp, None
+        try:
+            if engine is not None:
+                engine.close(monotonic())
+        finally:
+            if udp is not None:
+                udp.close()
+
+    async def _close_files(self) -> None:
         if self._identity is not None:
             self._identity.wipe()
             self._identity = None
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            await in_thread(clock.close)
 
     def _look_for_news(self) -> None:
         if self._engine is not None and self._engine.registrations != self._told:

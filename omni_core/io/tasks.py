@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +22,20 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
+
+
+async def in_turn(*steps: Callable[[], Awaitable[None] | None]) -> None:
+    """Each step, also after one that failed; then the first failure is raised."""
+    failures = []
+    for step in steps:
+        try:
+            waited_for = step()
+            if waited_for is not None:
+                await waited_for
+        except BaseException as failure:
+            failures.append(failure)
+    if failures:
+        raise failures[0]
 
 
 async def wait_until(event: asyncio.Event, timeout: float) -> bool:

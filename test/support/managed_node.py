@@ -158,15 +158,17 @@ def remote(name: str) -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def managed(
-    node_class: Callable[..., ManagedNode[Any]], parameters: Mapping[str, Any]
+    node_class: Callable[..., ManagedNode[Any]], parameters: Mapping[str, Any], namespace: str = ""
 ) -> Iterator[tuple[ManagedNode[Any], Remote]]:
     """The node in this process, with parameters as a launch file would give them, and a client for it."""
     context = Context()
     rclpy.init(args=[], context=context)
     try:
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        node = node_class(context=context, use_global_arguments=False, parameter_overrides=overrides)
-        client = Remote(node.get_name(), context)
+        node = node_class(
+            context=context, use_global_arguments=False, parameter_overrides=overrides, namespace=namespace
+        )
+        client = Remote(node.get_fully_qualified_name().lstrip("/"), context)
         with spinning(client.node, context), spinning(node, context):
             yield node, client
         node.stop()
