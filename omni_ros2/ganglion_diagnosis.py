@@ -57,7 +57,8 @@ class GanglionDiagnosis:
             dds_setup(self._dds_facts(now), self._interface, vips, status.domains, self._judges_settings),
         ]
         names = peer_names(status.peers)
-        self.peers = list(names.values())
+        if names or active:
+            self.peers = list(names.values())
         if not active:
             self._drops.clear()
             return [*always, *stale([NUCLEUS, DROPS, CLOCK, *self.peers], "the node is inactive: nothing is forwarded")]
