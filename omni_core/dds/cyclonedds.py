@@ -20,7 +20,7 @@ _PROFILE = """\
         <!-- For nodes of this machine, also while the other is not there: with no interface DDS does not start. -->
         <NetworkInterface name="lo" presence_required="false" multicast="true"/>
       </Interfaces>
-      <UseIPv6>{ipv6}</UseIPv6>
+      <Transport>{transport}</Transport>
       <!-- Discovery only: data to several robots would otherwise be sprayed to all of them. -->
       <AllowMulticast>spdp</AllowMulticast>
       <MaxMessageSize>{message} B</MaxMessageSize>
@@ -49,7 +49,7 @@ def cyclonedds(overlay: Overlay) -> str:
         mtu=overlay.mtu,
         message=message,
         fragment=fragment_size(message),
-        ipv6="true" if overlay.uses_ipv6 else "false",
+        transport="udp6" if overlay.uses_ipv6 else "udp",
         last_index=LAST_INDEX,
         lease=LEASE,
         announcement=ANNOUNCEMENT,

@@ -113,6 +113,11 @@ def remarks(facts: Facts) -> list[str]:
             f"started before {facts.interface} had its address, so not on the overlay: {', '.join(facts.local_only)}. "
             "Fix: restart them"
         )
+    if peers := facts.environment.get("ROS_STATIC_PEERS", ""):
+        found.append(
+            f"ROS_STATIC_PEERS={peers}: the overlay needs none, and each costs up to 32 announcements a period. "
+            "Fix: unset it"
+        )
     if facts.profile is None and facts.session != "unknown":
         found.append(
             "no DDS profile: DDS uses every interface, in clear where that is not the overlay. "

@@ -61,7 +61,8 @@ def test_a_node_answers_across_the_overlay_until_the_session_ends() -> None:
 
         found = check("--timeout", "20", code=0)
         assert len(found["result"]["rtts_s"]) == 10 and found["result"]["large_in_s"] and found["result"]["large_out_s"]
-        assert fragments(a.host) == fragments(b.host) == 0
+        assert fragments(a.host) == 0
+        assert fragments(b.host) < 500  # of the Ganglion's node, which has no profile; 4 MB would be some 2,900
         assert node.stop(grace=15) == 0, node.log_text()
         assert not Path(f"/proc/{responder}").exists()
         wait_for(lambda: a.status()["peers"][0]["state"] != "up", TIMEOUT, "the session to end")

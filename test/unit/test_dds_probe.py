@@ -205,7 +205,7 @@ def test_reasons_of_lost_data() -> None:
 def test_remarks() -> None:
     bad = replace(
         FACTS, wire=replace(HEARD, fragments=2, to_socket=0), settings=[(SETTINGS[0], 30)], local_only=["talker (12)"],
-        profile=None,
+        profile=None, environment={"ROS_STATIC_PEERS": "10.77.0.2"},
     )  # fmt: skip
     text = "\n".join(remarks(bad))
     for words in (

@@ -74,8 +74,8 @@ def test_ip_version() -> None:
     for rmw in ("fastdds", "fastdds2"):
         assert texts(profile(overlay(), rmw), "type") == ["UDPv4", "SHM"]
         assert texts(profile(overlay(vip4=False), rmw), "type") == ["UDPv6", "SHM"]
-    assert texts(profile(overlay(), "cyclonedds"), "UseIPv6") == ["false"]
-    assert texts(profile(overlay(vip4=False), "cyclonedds"), "UseIPv6") == ["true"]
+    assert texts(profile(overlay(), "cyclonedds"), "Transport") == ["udp"]
+    assert texts(profile(overlay(vip4=False), "cyclonedds"), "Transport") == ["udp6"]
 
 
 def test_both_vendors_agree_on_the_lease() -> None:
