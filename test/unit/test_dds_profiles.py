@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from support.command_line import REPO
 
 from omni_core.dds.diagnosis import bound_to
 from omni_core.dds.overlay import Overlay
-from omni_core.dds.profiles import MIDDLEWARES, environment, middleware, profile, variables
+from omni_core.dds.profiles import MIDDLEWARES, PROFILE_VARIABLES, environment, middleware, profile, variables
+from omni_core.dds.settings import SETTINGS
 from omni_core.dds.sizes import FRAGMENT_MIN, MTU_MIN, fragment_size, message_size
 from omni_core.errors import ConfigError
 from omni_core.io.dds_files import write_environment, write_profile
@@ -156,3 +159,16 @@ def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         write_profile(overlay(), "fastdds", str(tmp_path / "file" / "dds"))
     assert refused.value.field == "write"
+
+
+def test_the_documentation_names_tests_that_are_there_and_every_setting() -> None:
+    text = (REPO / "docs/dds.md").read_text()
+    named = set(re.findall(r"`(test/[\w/]+\.py)`", text))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (REPO / name).is_file()] == []
+    for setting in SETTINGS:
+        assert f"`{setting.key}`" in text
+    for rmw in MIDDLEWARES:
+        assert f"`{rmw}`" in text and f"`{PROFILE_VARIABLES[rmw]}`" in text
+    pains = [int(number) for number in re.findall(r"^\| (\d+)\. ", text, re.MULTILINE)]
+    assert pains == [*range(1, 10), 13, 15, 16]
