@@ -27,6 +27,8 @@ COMMANDS = {
     "engine": "say or switch what moves the frames of the running Ganglion",
     "status": "show the running Ganglion",
     "peers": "list the peers of the running Ganglion",
+    "sessions": "list the sessions of the running Ganglion",
+    "drops": "say what the running Ganglion dropped, and why",
     "ping": "measure the round trip to a peer through its session",
     "wait": "wait until peers have sessions (for bringup scripts)",
     "dds": "make DDS profiles for the overlay, or check DDS with a peer",

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from support.command_line import OMNI, REPO, Caller, served
 
-from omni_core.cli import wait
+from omni_core.cli import drops, wait
+from omni_core.drops import DropReason
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
-from omni_core.engines.status import GanglionStatus, PeerStatus
+from omni_core.engines.status import GanglionStatus, PeerStatus, SessionStatus
 from omni_core.errors import ConfigError, RegistrationRefused
 
 KEY = "T-8gb5i1wpLqkowohhDq9CCJGqGPmQt47fCdX7LRoFg"
@@ -326,3 +327,45 @@ def test_sentence_of_a_timeout_with_many_peers_and_a_silent_nucleus() -> None:
     text = wait.missing(status, 9, 2.0, "/run/omni/omni0.sock")
     assert text.startswith("0 of 9 peers up after 2 s; r0 is handshaking, ")
     assert "r4 is handshaking and 4 more; the Nucleus: connecting (no answer). Fix: " in text
+
+
+def test_sessions_table(omni: Caller, run_dir: str) -> None:
+    old, new = SessionStatus("aa01", "responder", 130.0, False), SessionStatus("bb02", "initiator", 10.0, True)
+    answer = ganglion(peer("robot-3", sessions=[old, new]), peer("robot-2", sessions=[new]), peer("robot-4", "lost"))
+    with served(socket_of(run_dir), FakeGanglion(answer).handlers()):
+        table = omni("sessions", "--run-dir", run_dir)
+        rows = json.loads(omni("sessions", "--json", "--run-dir", run_dir).out)
+    assert [(row["peer"], row["id"], row["sending"]) for row in rows] == [
+        ("robot-2", "bb02", True), ("robot-3", "bb02", True), ("robot-3", "aa01", False),
+    ]  # fmt: skip
+    assert [line.split()[:3] for line in table.out.splitlines() if "robot-" in line] == [
+        ["robot-2", "bb02", "initiator"], ["robot-3", "bb02", "initiator"], ["robot-3", "aa01", "responder"],
+    ]  # fmt: skip
+
+
+def test_drops_say_what_they_mean(omni: Caller, run_dir: str) -> None:
+    counted = {"replayed": 7, "bad_nonce": 30, "of_a_later_version": 1}
+    with served(socket_of(run_dir), FakeGanglion(ganglion(drops=counted)).handlers()):
+        lines = omni("drops", "--run-dir", run_dir).out.splitlines()
+    shown = [line.split()[:2] for line in lines if any(reason in line for reason in counted)]
+    assert shown == [["bad_nonce", "30"], ["replayed", "7"], ["of_a_later_version", "1"]]
+    assert any("the stream is not ours" in line for line in lines)
+    assert all(drops.meaning(reason.name.lower()) for reason in DropReason)
+
+
+def test_drops_of_a_while(omni: Caller, run_dir: str) -> None:
+    before, after = (
+        ganglion(drops={"replayed": 7, "bad_tag": 1}),
+        ganglion(drops={"replayed": 9, "bad_tag": 1, "paused": 2}),
+    )
+    with served(socket_of(run_dir), FakeGanglion(before, after).handlers()):
+        assert json.loads(omni("drops", "--over", "0.01", "--json", "--run-dir", run_dir).out) == {
+            "replayed": 2,
+            "paused": 2,
+        }
+    assert drops.grown({"replayed": 7}, {"replayed": 3}) == {"replayed": 3}  # the Ganglion has started again
+
+
+def test_no_drops(omni: Caller, run_dir: str) -> None:
+    with served(socket_of(run_dir), FakeGanglion(ganglion(drops={})).handlers()):
+        assert omni("drops", "--run-dir", run_dir).out == "nothing was dropped\n"
