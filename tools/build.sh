@@ -14,7 +14,7 @@ OMNI_DISTRO=$(omni_distro "${1:-}")
 BASE=$OMNI_WORK/$OMNI_DISTRO
 LOG=$OMNI_WORK/log/build-$OMNI_DISTRO.log
 
-SOURCES=(package.xml CMakeLists.txt LICENSE bpf cmake config launch msg native omni_core omni_ros2)
+SOURCES=(package.xml CMakeLists.txt LICENSE plugin.xml bpf cmake config launch msg native omni_core omni_ros2)
 
 source_hash() { find "${SOURCES[@]}" -type f ! -name '*.pyc' | sort | omni_hash; }
 # What CMake's cache depends on: with another environment or place it is not usable.

@@ -1,0 +1,1 @@
+"""The fleet view for rqt: `rqt --standalone omni_ros2`. ``model`` and ``layout`` need neither Qt nor ROS."""
