@@ -13,6 +13,7 @@ from omni_core.io import membership
 from omni_core.io.membership import host_name, load_membership, make_settings
 from omni_core.io.underlay import Names
 from omni_core.types import Endpoint
+from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
 
 NUCLEUS_KEY = Identity.from_seed(bytes(32)).public_key
 PEER_KEY = Identity.from_seed(bytes(range(32))).public_key
@@ -70,6 +71,20 @@ def test_without_a_token(tmp_path, private):
     assert [(entry.peer, entry.vlan) for entry in settings.static_macs] == [(PEER_KEY, None), (None, 7)]
     assert settings.name == "robot-7" and str(settings.vip4) == "10.77.0.1/24"
     assert settings.allowed_keys is None and settings.interface_mtu == 1418
+
+
+@pytest.mark.parametrize(
+    ("multicast", "spdp_cache", "told"),
+    [("learn", "on", True), ("learn", "off", True), ("flood", "on", True), ("flood", "off", False)],
+)
+def test_peers_are_told_whether_groups_are_looked_after(tmp_path, multicast, spdp_cache, told):
+    values = {"key_file": str(tmp_path / "key"), "cluster": "fleet", "vip4": "10.77.0.1/24", "bridge": "eth1"}
+    values["static_peers"] = [f"{key_text(PEER_KEY)}@192.0.2.9:51820"]
+    config = ganglion.validate({**values, "multicast": multicast, "spdp_cache": spdp_cache})
+    settings = make_settings(config, load_membership(config), Names(), 1418, [])
+    assert bool(settings.capabilities & CAPABILITY_GROUPS) is told and settings.capabilities & CAPABILITY_BULK
+    assert (settings.multicast_learn, settings.spdp_cache) == (multicast == "learn", spdp_cache == "on")
+    assert settings.bridged
 
 
 def test_an_open_cluster_has_no_keys(tmp_path, private):
