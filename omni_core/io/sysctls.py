@@ -75,7 +75,7 @@ def _apply(setting: Setting, journal: Journal, root: str) -> None:
         logger.info("%s: %d, was %d", setting.key, setting.wanted, value)
         return
     journal.replace([other for other in journal.steps if other != step])
-    # The kernel takes what is above a limit of the first namespace without an error, and ignores it.
+    # Some settings take what is out of their range without an error, and ignore it (proc_doulongvec_minmax()).
     logger.info("%s stays %d (%s): %s", setting.key, value, refusal or "out of its range here", setting.why)
 
 

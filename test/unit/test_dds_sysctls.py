@@ -141,7 +141,7 @@ def test_what_is_not_there_or_read_only_is_left_out(machine: Machine, caplog: py
 def test_what_the_kernel_does_not_take_is_no_step(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Above the limit of the first namespace: written without an error, and ignored."""
+    """Out of a range: written without an error, and ignored."""
     monkeypatch.setattr("omni_core.io.sysctls._write", lambda path, value: None)
     journal = machine.journal("omni0")
     journal.add(MadeLink("omni0", "02:00:00:00:00:01"))
