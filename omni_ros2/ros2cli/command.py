@@ -51,7 +51,7 @@ class Verb(VerbExtension):
 
 def _verb(name: str) -> type[Verb]:
     # ros2cli shows the first line of the class's text as help, and keeps one instance for each class.
-    return type(f"{name.capitalize()}Verb", (Verb,), {"__doc__": COMMANDS[name].capitalize()})
+    return type(f"{name.capitalize()}Verb", (Verb,), {"__doc__": COMMANDS[name][0].upper() + COMMANDS[name][1:]})
 
 
 StatusVerb, PeersVerb, SessionsVerb, DropsVerb = map(_verb, ("status", "peers", "sessions", "drops"))

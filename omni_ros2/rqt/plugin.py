@@ -65,6 +65,8 @@ class FleetPlugin(Plugin):
     def _look(self) -> None:
         for topic, types in self._node.get_topic_names_and_types():
             if TYPE in types and topic not in self._subscriptions:
-                self._subscriptions[topic] = self._node.create_subscription(
-                    GanglionStatus, topic, self.heard.emit, LATCHED
-                )
+                self._subscriptions[topic] = self._node.create_subscription(GanglionStatus, topic, self._hear, LATCHED)
+
+    def _hear(self, message: GanglionStatus) -> None:
+        """In a thread of rqt. (rclpy wants a python function.)"""
+        self.heard.emit(message)
