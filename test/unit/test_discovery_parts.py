@@ -390,6 +390,21 @@ def test_what_is_kept_of_a_peer_that_is_down_is_not_given() -> None:
     assert cache.cache.status()["remote_participants"] == 0
 
 
+def test_participants_that_start_together_share_what_is_given_again() -> None:
+    cache = Cache()
+    cache.cache.told(cache.peer, Speaker(1).says(), 0.0)
+    cache.plane.to_port.clear()
+    for n in range(20):
+        cache.run(n * 0.02)
+        cache.says(Speaker(10 + n).says(), n * 0.02)
+    cache.run(2.0)
+    assert 20 + 2 <= len(cache.plane.to_port) <= 20 + 15
+    cache.plane.to_port.clear()
+    cache.says(Speaker(99).says(), 3.0)
+    cache.run(3.6)
+    assert len(cache.plane.to_port) == 3, "alone: at once, and twice again"
+
+
 def test_what_comes_back_from_the_local_port_is_known() -> None:
     cache = Cache()
     said = parse_announcement(Speaker(1).says())

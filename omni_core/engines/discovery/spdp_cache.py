@@ -109,8 +109,7 @@ class SpdpCache:
             self._send(side, entry, now)
         if known is None:
             self._replay(said.domain, said.group, now)
-            self._replays += [(now + delay, said.domain, said.group) for delay in REPLAYS]
-            del self._replays[:-REPLAYS_MAX]
+            self._plan_replays(said.domain, said.group, now)
         return known is None
 
     def _repeated(self, entry: LocalEntry, frame: bytes, now: float) -> None:
@@ -138,6 +137,14 @@ class SpdpCache:
                 self._link.send(side.peer, ControlKind.SPDP, now, body=frame)
             else:
                 self._plane.frames_to_peer(side.peer.id, [frame], now)
+
+    def _plan_replays(self, domain: int, group: Mac, now: float) -> None:
+        """Of participants that start together, each makes do with what another has planned for about then."""
+        planned = [when for when, *what in self._replays if what == [domain, group]]
+        for delay in REPLAYS:
+            if not any(now + delay / 2 <= when <= now + delay for when in planned):
+                self._replays.append((now + delay, domain, group))
+        del self._replays[:-REPLAYS_MAX]
 
     def _replay(self, domain: int, group: Mac, now: float) -> None:
         frames = []
