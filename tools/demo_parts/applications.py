@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from tools.demo_parts.dds import write_profile
+from tools.demo_parts.dds import overlay_variables, write_profile
 from tools.demo_parts.fleet import Robot
 from tools.netlab import Lab, LabError, LabProcess, ros_environment, stop_all
 
@@ -66,8 +66,12 @@ class Applications:
         stop_all([numbers.process for numbers in (self.talker, *self.listeners.values())], grace=3.0)
 
     def _start(self, lab: Lab, robot: Robot, program: str, around: bool, *arguments: str) -> LabProcess:
-        address = robot.host.ipv4 if around else robot.vip4
-        assert address is not None
-        profile = write_profile(lab.logs / f"{robot.name}.applications.xml", address)
-        environment = ros_environment(lab.logs / f"{robot.name}.ros", fastdds_profile=profile)
+        home = lab.logs / f"{robot.name}.ros"
+        if around:
+            assert robot.host.ipv4 is not None
+            profile = write_profile(lab.logs / f"{robot.name}.applications.xml", robot.host.ipv4)
+            environment = ros_environment(home, fastdds_profile=profile)
+        else:
+            variables = overlay_variables(robot.host, lab.logs / f"{robot.name}.dds")
+            environment = {**ros_environment(home), **variables}
         return robot.host.start([sys.executable, INSIDE / f"{program}.py", *arguments], name=program, env=environment)

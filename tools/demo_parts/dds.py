@@ -1,6 +1,8 @@
 """Which interface DDS uses: a Fast DDS profile in a file that an environment variable names. Programs stay unmodified.
 
-Applications get the robot's VIP4: without it, DDS would multicast on every interface, the underlay's too, in clear.
+Applications get what `omni dds --write` makes of the running Ganglion, as a user would (docs/dds.md): without it, DDS
+would multicast on every interface, the underlay's too, in clear.
+
 The lifecycle nodes and their clients get 127.0.0.1, and ROS_AUTOMATIC_DISCOVERY_RANGE=SYSTEM_DEFAULT (only the profile
 counts). LOCALHOST would add a transport of its own that announces every address of the robot: what is then sent to its
 VIP after omni0 is gone leaves by the default route, in clear.
@@ -10,8 +12,13 @@ Addresses, not names: interface names are understood from Jazzy on only.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
+from tools.netlab import Host
+
+ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = "127.0.0.1"
 
 PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -46,3 +53,10 @@ def write_profile(path: Path, address: str) -> Path:
     """UDP on ``address`` only, and shared memory within the robot."""
     path.write_text(PROFILE.format(address=address))
     return path
+
+
+def overlay_variables(host: Host, directory: Path) -> dict[str, str]:
+    """The profile for the overlay of a robot whose Ganglion runs, written into ``directory``; what to export."""
+    command = [sys.executable, "-B", "-m", "omni_core.cli", "dds", "--rmw", "fastdds", "--write", directory]
+    lines = host.run(command, cwd=ROOT).stdout.splitlines()
+    return dict(shlex.split(line)[1].split("=", 1) for line in lines)

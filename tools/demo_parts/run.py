@@ -86,6 +86,7 @@ class Demo:
             watch.start_probe()
             watch.applications = applications = Applications(self._lab, fleet.robots, self._options.around_overlay)
             self._wait_for_discovery(applications)
+            details.append("the underlay's address" if self._options.around_overlay else "with the profile of omni dds")
         with phase(f"talker and listeners, {self._options.seconds:g} s"):
             heard = self._listen(fleet, watch, applications)
         with phase("throughput of one TCP stream, robot1 to robot2"):
