@@ -23,7 +23,7 @@ from omni_ros2.messages import data_plane_message, ganglion_message
 from omni_ros2.msg import DataPlaneStatus, GanglionStatus
 from omni_ros2.run import run
 
-RECENT = 0.5  # s; diagnostics are content with a snapshot that old
+RECENT = 1.0  # s; diagnostics and statistics are content with a snapshot that old
 
 
 class GanglionNode(ManagedNode[GanglionDriver]):

@@ -31,7 +31,12 @@ FIXED = {"state", "identity", "Nucleus link", "data plane drops", "DDS set-up", 
 def diagnosing(remote: Remote) -> Iterator[Callable[[], dict[str, DiagnosticStatus]]]:
     """Yields what gives the next message's statuses by name: of a message that is sent after the call."""
     received: list[DiagnosticArray] = []
-    subscription = remote.node.create_subscription(DiagnosticArray, "/diagnostics", received.append, 10)
+
+    def receive(message: DiagnosticArray) -> None:
+        if message.status[0].name.startswith(f"{remote.name}: "):  # all nodes share the topic
+            received.append(message)
+
+    subscription = remote.node.create_subscription(DiagnosticArray, "/diagnostics", receive, 10)
 
     def following() -> dict[str, DiagnosticStatus]:
         seen = len(received)
@@ -156,3 +161,26 @@ def test_a_nucleus_and_an_edge_that_comes(
                 assert statuses["nucleus: cluster warehouse"].message == "1 edges"
                 ganglion.change("deactivate")
                 wait_until(lambda: received[-1].edges == 0, "its departure")
+
+
+def test_a_nucleus_that_is_gone(
+    ganglion_parameters: Parameters, nucleus_parameters: Parameters, tmp_path: Path
+) -> None:
+    """The Ganglion says goodbye to nobody, is active again, and warns."""
+    identity = Identity.from_seed(bytes(range(32)))
+    key_file = tmp_path / "nucleus.key"
+    key_file.touch(0o600)
+    key_file.write_text(encode_key_file(identity))
+    server = {**nucleus_parameters, "listen_port": 51821, "heartbeat_interval": 1.0}
+    edge: dict[str, Any] = {"nucleus": ["127.0.0.1:51821"], "nucleus_key": key_text(identity.public_key)}
+    with managed(NucleusNode, server) as (_, nucleus):
+        assert nucleus.change("configure") and nucleus.change("activate")
+        with managed(GanglionNode, {**ganglion_parameters, **edge, **QUICK}) as (_, remote):
+            assert remote.change("configure") and remote.change("activate")
+            with diagnosing(remote) as following:
+                wait_until(lambda: levels(following())["Nucleus link"] == OK, "registration")
+                assert nucleus.change("deactivate") and nucleus.change("cleanup")
+                assert remote.state() == "active"
+                assert remote.change("deactivate") and remote.change("activate")
+                wait_until(lambda: levels(following())["Nucleus link"] == WARN, "the warning")
+                assert remote.state() == "active"
