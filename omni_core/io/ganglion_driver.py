@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from omni_core.config.ganglion import GanglionConfig, read_engine
-from omni_core.constants import VIP6_PREFIX_LENGTH
 from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.ganglion_events import (
     GanglionEvent,
@@ -41,11 +39,11 @@ from omni_core.io.ganglion_requests import PING_TIMEOUT, WAIT_TIMEOUT, GanglionR
 from omni_core.io.journal import InterfaceLock, Journal
 from omni_core.io.lifecycle import Driver, State
 from omni_core.io.local_port import LocalPort, PortRequest
-from omni_core.io.membership import Membership, load_membership, make_settings
+from omni_core.io.membership import Membership, load_membership, make_settings, overlay_plan
 from omni_core.io.multicast_groups import GroupsWatch, watch_groups
 from omni_core.io.native.client import EngineGone
 from omni_core.io.native.process import lives, socket_path
-from omni_core.io.netlink import AnyInterface, Changes, Netlink
+from omni_core.io.netlink import Changes, Netlink
 from omni_core.io.pump import EnginePump, TakenAway
 from omni_core.io.revival import Revival
 from omni_core.io.sysctls import apply_settings
@@ -342,19 +340,7 @@ class GanglionDriver(Driver):
     def _port_request(self, mtu: int) -> PortRequest:
         config, membership = self.config, self._membership
         assert membership is not None and self._udp is not None
-        addresses: list[AnyInterface] = [
-            ipaddress.IPv6Interface((membership.identity.vip6, VIP6_PREFIX_LENGTH)),
-        ]
-        if config.vip4 is not None:
-            addresses.insert(0, config.vip4)
-        plan = overlay.OverlayPlan(
-            name=config.interface,
-            mac=membership.identity.mac,
-            mtu=mtu,
-            addresses=tuple(addresses),
-            bridge=config.bridge,
-            mtu_fixed=bool(config.mtu),
-        )
+        plan = overlay_plan(config, membership.identity, mtu)
         return PortRequest(config, membership.identity, plan, self._udp, self._journal)
 
     async def _use_port(self, opened: Opened) -> None:

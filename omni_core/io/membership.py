@@ -9,14 +9,17 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv6Interface
 
 from omni_core.config.ganglion import GanglionConfig
+from omni_core.constants import VIP6_PREFIX_LENGTH
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_key, cluster_psk
 from omni_core.crypto.token import JoinToken
 from omni_core.engines.settings import GanglionSettings, StaticMacSettings, StaticPeerSettings
 from omni_core.errors import ConfigError
 from omni_core.io.keyfile import load_or_create_identity, load_secret
+from omni_core.io.overlay import OverlayPlan
 from omni_core.io.underlay import Names
 from omni_core.types import Endpoint, PublicKey, is_name
 from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
@@ -109,3 +112,16 @@ def capabilities(config: GanglionConfig) -> int:
     """With ``multicast: flood`` and no cache, peers are to send everything as it is."""
     wanted = config.multicast == "learn" or config.spdp_cache == "on"
     return CAPABILITY_BULK | (CAPABILITY_GROUPS if wanted else 0)
+
+
+def overlay_plan(config: GanglionConfig, identity: Identity, mtu: int) -> OverlayPlan:
+    """What is wanted of the overlay interface. ``mtu``: the configured one, else what fits the underlay."""
+    vip6 = IPv6Interface((identity.vip6, VIP6_PREFIX_LENGTH))
+    return OverlayPlan(
+        name=config.interface,
+        mac=identity.mac,
+        mtu=mtu,
+        addresses=(vip6,) if config.vip4 is None else (config.vip4, vip6),
+        bridge=config.bridge,
+        mtu_fixed=bool(config.mtu),
+    )
