@@ -41,7 +41,9 @@ def test_a_node_answers_across_the_overlay_until_the_session_ends() -> None:
         }  # fmt: skip
         file = lab.logs / "ganglion.yaml"
         file.write_text(json.dumps({"/**": {"ros__parameters": parameters}}))  # JSON is YAML
-        environments = [ros_environment(lab.logs / f"{end.host.name}.ros") for end in pair.ends]
+        environments = [
+            {**ros_environment(lab.logs / f"{end.host.name}.ros"), "TMPDIR": str(lab.logs)} for end in pair.ends
+        ]
         node = b.host.start(
             [sys.executable, "-B", "-c", NODE, "--ros-args", "--params-file", file], "node", environments[1], REPO
         )

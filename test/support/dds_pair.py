@@ -56,6 +56,7 @@ class DdsPair:
     def environment(self, host: Host, rmw: str = "", *, ipv6: bool = False, domain: int = 0) -> dict[str, str | None]:
         """With the profile for an RMW; "" is without one."""
         environment = ros_environment(self.lab.logs / f"{host.name}.ros", domain)
+        environment["TMPDIR"] = str(self.lab.logs)  # a lab that ends may kill
         if rmw:
             directory = str(self.lab.logs / f"{host.name}{'6' if ipv6 else ''}.dds")
             chosen = middleware(rmw, os.environ.get("ROS_DISTRO", ""))
