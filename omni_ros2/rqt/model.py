@@ -126,7 +126,8 @@ class FleetModel:
         edges = self.edges(now)
         up = sum(edge.state == "up" for edge in edges)
         silent = sum(self._silent(robot, now) for robot in self._robots.values())
-        parts = [f"{len(self._robots)} robots heard of {len(self.nodes(now))}", f"{up} of {len(edges)} links up"]
+        robots = "1 robot" if len(self._robots) == 1 else f"{len(self._robots)} robots"
+        parts = [f"{robots} heard of {len(self.nodes(now))}", f"{up} of {len(edges)} links up"]
         parts += [f"{silent} silent"] if silent else []
         parts += [f"{lost} lost"] if (lost := sum(edge.state == "lost" for edge in edges)) else []
         return ", ".join(parts)

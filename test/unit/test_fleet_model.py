@@ -78,7 +78,7 @@ def test_the_summary_counts() -> None:
     assert FleetModel().summary(0).startswith("no robot heard yet")
     assert (
         model_of(status(1, [peer(2), peer(3, state=LOST)])).summary(100)
-        == "1 robots heard of 3, 1 of 2 links up, 1 lost"
+        == "1 robot heard of 3, 1 of 2 links up, 1 lost"
     )
 
 

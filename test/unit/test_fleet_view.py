@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,6 +20,8 @@ from omni_ros2.rqt.graph import EDGES, LEVELS
 from omni_ros2.rqt.model import FleetModel
 from omni_ros2.rqt.qt import QtWidgets
 from omni_ros2.rqt.widget import FleetWidget, cells
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -64,3 +69,18 @@ def test_thirty_robots_and_a_filter(application: Any, tmp_path: Path) -> None:
     assert widget.links.rowCount() == 2 * 29
     widget.refresh(100.0)
     assert all(widget.graph._nodes[index].level == 2 for index in range(30))  # silent
+
+
+def test_the_plugin_file_names_what_is_there() -> None:
+    (found,) = ElementTree.parse(ROOT / "plugin.xml").iter("class")
+    module, _, name = found.attrib["type"].rpartition(".")
+    source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+    assert f"class {name}(" in source
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config/rqt").glob("*.perspective")), ids=lambda path: path.stem)
+def test_perspectives_are_what_rqt_reads(file: Path) -> None:
+    manager = json.loads(file.read_text())["groups"]["pluginmanager"]
+    running = ast.literal_eval(manager["keys"]["running-plugins"]["repr"])
+    assert all(instances == [1] for instances in running.values())
+    assert set(manager["groups"]) <= {f"plugin__{name.replace('/', '__')}__1" for name in running}
