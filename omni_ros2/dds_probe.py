@@ -1,7 +1,7 @@
 """The two ends of `omni dds --check`, each a process of its own: `python -m omni_ros2.dds_probe echo|check`.
 
 Processes, because DDS looks at the machine's interfaces once: what ran before the overlay was there does not see it.
-Needs rclpy and std_msgs only, not the messages of this package.
+Needs rclpy and std_msgs only, not the messages of this package (but for --fleet).
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--vip6", required=True, type=ipaddress.IPv6Address, help="echo: our own; check: the peer's")
     parser.add_argument("--interface", default="", help="wait until it is up")
     parser.add_argument("--until-eof", action="store_true", help="echo: end with standard input")
+    parser.add_argument("--fleet", action="store_true", help="echo, until-eof: publish what comes by standard input")
+    parser.add_argument("--silent", action="store_true", help="echo: answer no checks")
     parser.add_argument("--timeout", type=float, default=10.0, help="check: s for each part")
     parser.add_argument("--size", type=int, default=4_000_000, help="check: bytes of the large messages")
     arguments = parser.parse_args(words)
@@ -49,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.role == "check":
         print(json.dumps(check(arguments.vip6, arguments.timeout, arguments.size)), flush=True)
         return 0
-    return echo(arguments.vip6, arguments.until_eof)
+    return echo(arguments.vip6, arguments.until_eof, fleet=arguments.fleet, answers=not arguments.silent)
 
 
 def wait_for_interface(name: str, timeout: float) -> bool:
@@ -65,10 +67,25 @@ def wait_for_interface(name: str, timeout: float) -> bool:
     return False
 
 
-def echo(vip6: ipaddress.IPv6Address, until_eof: bool) -> int:
-    """Answers until SIGINT or SIGTERM, or the end of standard input."""
+def echo(vip6: ipaddress.IPv6Address, until_eof: bool, *, fleet: bool = False, answers: bool = True) -> int:
+    """Until SIGINT or SIGTERM, or the end of standard input."""
     rclpy.init(args=[])
     node = Node("omni_dds_echo", start_parameter_services=False, enable_rosout=False)
+    if answers:
+        _answer(node, vip6)
+    if until_eof:
+        publish = _fleet_publish(node) if fleet else None
+        threading.Thread(target=_end_with_stdin, args=(publish,), daemon=True).start()
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def _answer(node: Node, vip6: ipaddress.IPv6Address) -> None:
     request_topic, reply_topic = probe.topics(vip6)
     publisher = node.create_publisher(UInt8MultiArray, reply_topic, QOS)
     allowance, info = probe.Allowance(), _info()
@@ -79,16 +96,14 @@ def echo(vip6: ipaddress.IPv6Address, until_eof: bool) -> int:
             publisher.publish(UInt8MultiArray(data=array.array("B", reply)))
 
     node.create_subscription(UInt8MultiArray, request_topic, on_request, QOS)
-    if until_eof:
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
     print(f"answering DDS probes for {vip6}: {', '.join(info.values())}", flush=True)
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    node.destroy_node()
-    rclpy.try_shutdown()
-    return 0
+
+
+def _fleet_publish(node: Node) -> Callable[[bytes], None]:
+    from omni_ros2.fleet_topic import fleet_publisher  # needs our messages, which the rest does not
+
+    publisher = fleet_publisher(node)
+    return lambda message: publisher.publish(message)
 
 
 def check(vip6: ipaddress.IPv6Address, timeout: float, size: int) -> dict[str, Any]:
@@ -178,9 +193,15 @@ def _info() -> dict[str, str]:
     }
 
 
-def _end_with_stdin() -> None:
-    while os.read(0, 4096):
-        pass
+def _end_with_stdin(publish: Callable[[bytes], None] | None) -> None:
+    if publish is None:
+        while os.read(0, 4096):
+            pass
+    else:
+        from omni_ros2.fleet_topic import read_frames
+
+        for message in read_frames(0):
+            publish(message)
     rclpy.try_shutdown()
 
 

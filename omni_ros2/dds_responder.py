@@ -1,4 +1,5 @@
-"""The process that answers DDS checks beside the Ganglion's node: see dds_probe.py for why it is one of its own."""
+"""The process beside the Ganglion's node that is bound to the overlay: it answers DDS checks (dds_probe.py) and
+publishes the robot's status there (fleet_topic.py). One of its own, because DDS looks at the interfaces once."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from typing import Any
 from omni_core.dds.profiles import PROFILE_VARIABLES, RMW_VARIABLE
 from omni_core.errors import ConfigError
 from omni_core.io.dds_files import write_environment
+from omni_ros2.fleet_topic import frame
 
 logger = logging.getLogger("omni_core.dds_responder")
 
@@ -25,13 +27,18 @@ class DdsResponder:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._pipe: int | None = None  # file descriptor
+        self._rest = b""  # of a message that the pipe took a part of
 
-    def start(self, status: Mapping[str, Any]) -> None:
-        """``status``: as the admin socket has it. No-op while there is one, also one that has ended."""
+    def start(self, status: Mapping[str, Any], *, answers: bool = True, fleet: bool = True) -> None:
+        """``status``: as the admin socket has it. ``answers`` checks, publishes for the ``fleet``. No-op while there is
+        one, also one that has ended."""
         if self._process is not None:
             return
         command = [sys.executable, "-m", "omni_ros2.dds_probe", "echo", "--until-eof"]
         command += ["--vip6", status["vip6"], "--interface", status["interface"]]
+        command += ["--fleet"] if fleet else []
+        command += [] if answers else ["--silent"]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -41,11 +48,33 @@ class DdsResponder:
                 start_new_session=True,  # a Ctrl-C is for this process, which then ends it
             )
         except OSError as error:
-            logger.warning("DDS checks of others are not answered: %s", error)
+            logger.warning("DDS checks of others are not answered, /omni/fleet is silent: %s", error)
+            return
+        if fleet:
+            assert self._process.stdin is not None
+            self._pipe = self._process.stdin.fileno()
+            os.set_blocking(self._pipe, False)
+
+    @property
+    def publishes(self) -> bool:
+        return self._pipe is not None
+
+    def publish(self, message: bytes) -> None:
+        """A status, serialized. Dropped when there is no process, or it is slow: the next one says more."""
+        if self._pipe is None:
+            return
+        self._rest += frame(message) if not self._rest else b""
+        try:
+            self._rest = self._rest[os.write(self._pipe, self._rest) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # it has ended
+            self._pipe = None
 
     def stop(self) -> None:
         """Idempotent."""
         process, self._process = self._process, None
+        self._pipe, self._rest = None, b""
         if process is not None:
             assert process.stdin is not None
             process.stdin.close()

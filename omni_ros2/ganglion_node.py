@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.publisher import Publisher
+from rclpy.serialization import serialize_message
 
 from omni_core.config import ganglion
 from omni_core.config.node_parameters import GANGLION_FIELDS, Limits
@@ -36,14 +37,15 @@ class GanglionNode(ManagedNode[GanglionDriver]):
         self._diagnosis = GanglionDiagnosis("")
         self._data_plane: Publisher | None = None
         self._responder = DdsResponder()
-        self._answers_checks = False  # dds_probe
+        self._beside: dict[str, bool] = {}  # what the responder is for; empty: none is to be started (any more)
         self._has_peers = False
         super().__init__("ganglion", ganglion.FIELDS, GANGLION_FIELDS, **kwargs)
 
     def make_driver(self, values: dict[str, Any]) -> Callable[[], GanglionDriver]:
         config = ganglion.validate(values)
         self._engine = config.engine
-        self._answers_checks, self._has_peers = config.dds_probe == "auto", False
+        wanted = {"answers": config.dds_probe == "auto", "fleet": config.fleet_topic == "auto"}
+        self._beside, self._has_peers = wanted if any(wanted.values()) else {}, False
         self._sources = SourceAddresses(config.listen_address)
         self._snapshot = None
         self._diagnosis = GanglionDiagnosis(config.interface, judges_settings=config.dds_sysctls == "auto")
@@ -54,7 +56,10 @@ class GanglionNode(ManagedNode[GanglionDriver]):
 
     def make_status(self, thread: DriverThread[GanglionDriver]) -> GanglionStatus:
         stamp = self.get_clock().now().to_msg()
-        return ganglion_message(self._look(thread), thread.driver.interface, stamp, self._sources.of)
+        message = ganglion_message(self._look(thread), thread.driver.interface, stamp, self._sources.of)
+        if self._responder.publishes:
+            self._responder.publish(serialize_message(message))
+        return message
 
     def publish_statistics(self, thread: DriverThread[GanglionDriver]) -> None:
         if self._data_plane is not None and self._data_plane.get_subscription_count():
@@ -80,9 +85,10 @@ class GanglionNode(ManagedNode[GanglionDriver]):
         if wanted != self._engine:
             self._engine = wanted
             thread.run(thread.driver.switch_engine(wanted))
-        if self._answers_checks and self._has_peers:
-            self._answers_checks = False  # once
-            self._responder.start({**self._look(thread).as_dict(), "interface": thread.driver.interface})
+        if self._beside and self._has_peers:
+            status = {**self._look(thread).as_dict(), "interface": thread.driver.interface}
+            self._responder.start(status, **self._beside)
+            self._beside = {}  # once
 
     def _look(self, thread: DriverThread[GanglionDriver], age: float = 0.0) -> Status:
         """What the driver says now, or said less than ``age`` s ago."""

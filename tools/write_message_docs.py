@@ -31,6 +31,8 @@ INTRODUCTION = """\
 |---|---|---|---|
 | `~/status` of the Ganglion | `omni_ros2/msg/GanglionStatus` | reliable, transient local, depth 1 | at once on a \
 change (at most every 0.1 s), and every `status_period` |
+| `/omni/fleet` | `omni_ros2/msg/GanglionStatus` | reliable, transient local, depth 1 | every robot's `~/status` as it \
+comes, over the overlay, from its first peer on (`fleet_topic`) |
 | `~/data_plane` of the Ganglion | `omni_ros2/msg/DataPlaneStatus` | best effort, volatile, depth 5 | every \
 `status_period`, while somebody listens |
 | `~/status` of the Nucleus | `omni_ros2/msg/NucleusStatus` | reliable, transient local, depth 1 | as above |

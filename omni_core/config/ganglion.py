@@ -174,6 +174,13 @@ FIELDS: tuple[Field, ...] = (
         choices=("auto", "off"), required=True,
     ),
     Field(
+        "fleet_topic", "string", "auto",
+        "The ROS node's status is published to the fleet, on /omni/fleet over the overlay: auto (by the process of "
+        "dds_probe, as soon as a peer is up), or off.",
+        "use auto, or off",
+        choices=("auto", "off"), required=True,
+    ),
+    Field(
         "fdb_ageing", "double", constants.FDB_AGEING,
         "Time after which a MAC address that is not seen is forgotten.",
         f"use {constants.FDB_AGEING:g}, the default of IEEE 802.1D",
@@ -253,6 +260,7 @@ class GanglionConfig:
     spdp_cache: Literal["on", "off"]
     dds_sysctls: Literal["auto", "off"]
     dds_probe: Literal["auto", "off"]
+    fleet_topic: Literal["auto", "off"]
     fdb_ageing: float  # s
     fdb_max_per_peer: int
     static_peers: tuple[StaticPeer, ...]

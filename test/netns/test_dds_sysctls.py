@@ -1,4 +1,4 @@
-"""Kernel settings for DDS with real Ganglia in a network namespace: set, restored, shared, after a crash, left alone."""
+"""Kernel settings for DDS with real Ganglia in a namespace: set, restored, shared, after a crash, left alone."""
 
 from __future__ import annotations
 

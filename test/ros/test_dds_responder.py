@@ -14,13 +14,17 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
 from support.command_line import REPO
 from support.managed_node import wait_until
 
 from omni_core.engines.ganglion_events import PeerUp
 from omni_core.types import Endpoint
 from omni_ros2.dds_responder import DdsResponder
+from omni_ros2.fleet_topic import TOPIC
 from omni_ros2.ganglion_node import GanglionNode
+from omni_ros2.managed import LATCHED
+from omni_ros2.msg import GanglionStatus, PeerStatus
 
 pytestmark = [pytest.mark.ros, pytest.mark.netns, pytest.mark.usefixtures("robot_network")]
 
@@ -74,6 +78,33 @@ def test_it_ends_when_its_owner_is_gone(tmp_path: Path, monkeypatch: pytest.Monk
     wait_until(lambda: not _runs(pid), "the responder to end")
 
 
+def test_the_status_goes_to_the_fleet(scratch: Path) -> None:
+    """Also one that did not fit into the pipe, whole; and the latest to who comes late."""
+    heard: list[GanglionStatus] = []
+    responder = DdsResponder()
+    rclpy.init()
+    node = rclpy.create_node("operator")
+    try:
+        node.create_subscription(GanglionStatus, TOPIC, heard.append, LATCHED)
+        responder.start(STATUS, answers=False)
+        peers = [PeerStatus(name=f"robot-{number}") for number in range(2000)]  # some 400 kB; a pipe takes 64
+        message = serialize_message(GanglionStatus(name="robot-1", peers=peers))
+
+        def arrived() -> bool:
+            responder.publish(message)
+            rclpy.spin_once(node, timeout_sec=0.05)
+            return bool(heard)
+
+        wait_until(arrived, "the status on /omni/fleet")
+        assert heard[0].name == "robot-1" and [peer.name for peer in heard[0].peers] == [peer.name for peer in peers]
+        assert responder.publishes
+    finally:
+        responder.stop()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    assert not responder.publishes
+
+
 def _runs(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -87,9 +118,10 @@ def test_it_starts_with_the_first_peer(
     monkeypatch: pytest.MonkeyPatch, ganglion_parameters: dict[str, object], setting: str, starts: int
 ) -> None:
     started: list[Mapping[str, Any]] = []
-    monkeypatch.setattr(DdsResponder, "start", lambda self, status: started.append(status))
+    monkeypatch.setattr(DdsResponder, "start", lambda self, status, **what: started.append({**status, **what}))
     rclpy.init()
-    overrides = [Parameter(name, value=value) for name, value in {**ganglion_parameters, "dds_probe": setting}.items()]
+    settings = {**ganglion_parameters, "dds_probe": setting, "fleet_topic": setting}
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
     node = GanglionNode(parameter_overrides=overrides)
     try:
         node.trigger_configure()

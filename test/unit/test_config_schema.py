@@ -67,6 +67,7 @@ BAD: dict[tuple[str, str], list[object]] = {
     ("ganglion", "spdp_cache"): ["", "auto", "On"],
     ("ganglion", "dds_sysctls"): ["", "on", "Auto"],
     ("ganglion", "dds_probe"): ["", "on", "Auto"],
+    ("ganglion", "fleet_topic"): ["", "on", "Auto"],
     ("ganglion", "fdb_ageing"): [0.0, 0.9, -5.0, 1_000_001.0, float("nan"), float("inf")],
     ("ganglion", "fdb_max_per_peer"): [0, -1, 65537],
     ("ganglion", "static_peers"): [
