@@ -45,6 +45,10 @@ def make(settings: dict[str, object], tmp_path: Path, interface: str, **changes:
     return GanglionDriver(ganglion.validate(values))
 
 
+def set_fragment_time(seconds: int) -> None:
+    FRAGMENT_TIME.write_text(f"{seconds}\n")
+
+
 def values() -> tuple[int, int]:
     return int(FRAGMENT_TIME.read_text()), int(FRAGMENT_MEMORY.read_text())
 
@@ -75,7 +79,7 @@ async def test_off_and_somebody_elses(settings, tmp_path):
     await off.cleanup()
     driver = make(settings, tmp_path, "omni0")
     await driver.configure()
-    FRAGMENT_TIME.write_text("2\n")
+    set_fragment_time(2)
     await driver.cleanup()
     assert values() == (2, before[1])
 

@@ -19,7 +19,7 @@ class Speaker:
     """One participant. ``lease`` None: not said."""
 
     number: int = 1
-    mac: Mac = bytes.fromhex("02000000000a")
+    mac: Mac = b"\x02\0\0\0\0\x0a"
     domain: int = 0
     lease: float | None = 20.0
 
