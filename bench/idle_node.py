@@ -36,30 +36,24 @@ UP_TIMEOUT = 60.0  # s
 CLUSTER = "idle"
 _START = "import sys; from omni_ros2.ganglion_node import main; sys.exit(main())"
 _PROFILED = """
-import cProfile, sys, threading, time
-from omni_core.io import driver_thread
+import cProfile, pstats, sys
+from omni_core.io.driver_thread import DriverThread
 from omni_ros2 import run
-file = sys.argv.pop(1)
-profiles = []
-def profiled(function):
-    def wrapper(*args):
-        profile = cProfile.Profile()
-        profiles.append(profile)
-        try:
-            return profile.runcall(function, *args)
-        except AttributeError:
-            raise
-    return wrapper
-driver_thread.DriverThread._run = profiled(driver_thread.DriverThread._run)
-original = run.SingleThreadedExecutor.spin
-run.SingleThreadedExecutor.spin = profiled(original)
 from omni_ros2.ganglion_node import main
+
+file, profiles = sys.argv.pop(1), {}
+
+def profiled(name, function):
+    def wrapper(*args):
+        return profiles.setdefault(name, cProfile.Profile()).runcall(function, *args)
+    return wrapper
+
+DriverThread._run = profiled("driver", DriverThread._run)
+run.SingleThreadedExecutor.spin = profiled("executor", run.SingleThreadedExecutor.spin)
 code = main()
-import pstats
-for name, profile in zip(("executor", "driver"), profiles):
+for name, profile in profiles.items():
     with open(f"{file}.{name}", "w") as out:
-        pstats.Stats(profile, stream=out).sort_stats("tottime").print_stats(45)
-        pstats.Stats(profile, stream=out).sort_stats("cumtime").print_stats(60)
+        pstats.Stats(profile, stream=out).sort_stats("tottime").print_stats(50)
 sys.exit(code)
 """
 
