@@ -56,6 +56,10 @@ ARGUMENTS = (
         "middleware of the nodes that are launched once the overlay is up: bound to it by the environment. "
         "auto: that of RMW_IMPLEMENTATION, else fastdds; none: the environment stays as it is",
     ),
+    Argument(
+        "share_status", "true", ("true", "false"),
+        "true: other robots hear this one's status across the overlay, as overlay/status (for the fleet view of rqt)",
+    ),
     Argument("then", "", None, "launch file to include once the overlay is up, in that environment"),
     Argument("log_level", "info", ("debug", "info", "warn", "error", "fatal"), "log level of the nodes"),
 )  # fmt: skip

@@ -105,6 +105,19 @@ def test_messages_have_units_and_no_secrets() -> None:
             assert field is None or "# s" in line, f"{path.name}: {field and field[1]} has no unit"
 
 
+def test_entry_points_of_the_ros_package_name_what_is_there() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "cmake/console_scripts.cfg")
+    for group, lines in parser["options.entry_points"].items():
+        for line in lines.strip().splitlines():
+            name, _, target = line.partition(" = ")
+            module, _, attribute = target.partition(":")
+            if not module.startswith("omni_"):
+                continue  # ros2cli's own
+            source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+            assert re.search(rf"\b{attribute}\b", source), f"{group}: {name}"
+
+
 def test_wheel_and_sdist_are_whole(distributions: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
     assert wheel.name.startswith(f"omni_ros2-{version()}-py3-none-linux_")
@@ -123,7 +136,7 @@ def test_wheel_and_sdist_are_whole(distributions: Path) -> None:
         packed = {name.partition("/")[2] for name in file.getnames()}
     needed = {"omni_core", "omni_ros2", "bpf", "cmake", "config", "launch", "msg", "native"}
     assert {str(path) for path in sources if path.parts[0] in needed} <= packed
-    assert {"package.xml", "CMakeLists.txt", "setup.py", "LICENSE"} <= packed
+    assert {"package.xml", "plugin.xml", "CMakeLists.txt", "setup.py", "LICENSE", "QUALITY_DECLARATION.md"} <= packed
 
 
 def test_the_command_works_without_ros(distributions: Path, tmp_path: Path) -> None:

@@ -172,6 +172,8 @@ def test_without_autostart_a_lifecycle_manager_brings_it_up(ganglion_parameters:
             assert node.state() == "unconfigured"
             assert node.change("configure") and node.change("activate")
             assert node.state() == "active"
+            assert node.change("deactivate") and node.change("cleanup") and node.change("shutdown")
+            assert node.state() == "finalized"
         end(process)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def test_each_has_a_description_and_a_default_among_its_choices() -> None:
     for argument in ARGUMENTS:
         assert argument.description
         assert argument.choices is None or argument.default in argument.choices
+
+
+def test_the_documentation_has_each_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs/launch.md").read_text()
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    documented = {name: default.strip(" `") for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+    assert documented == {argument.name: argument.default for argument in ARGUMENTS}
 
 
 def test_arguments_of_a_ganglion() -> None:
