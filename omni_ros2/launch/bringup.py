@@ -33,6 +33,7 @@ from omni_ros2.launch.events import OverlayUp
 POLL = 0.2  # s between two looks whether launch shuts down or the process has ended
 ANSWER = 2.0  # s to wait for the answer of a service, before it is asked again
 RESPAWN_DELAY = 2.0  # s
+LOOK = 1.0  # s between two looks whether somebody else has activated the node
 RETRY = 5.0  # s until a node that was active before is brought up again
 TERM_TIMEOUT = "20"  # s that a node has to remove everything, before SIGTERM; as launch wants it
 
@@ -108,9 +109,9 @@ class ManagedNode(LifecycleNode):
 
     def _on_start(self, event: Any, context: LaunchContext) -> None:
         self._run += 1
-        if self._autostart:
-            future = context.asyncio_loop.run_in_executor(None, self._bring_up, context, self._run)
-            context.add_completion_future(future)
+        if self._autostart or self._on_active is not None:
+            work = self._bring_up if self._autostart else self._follow
+            context.add_completion_future(context.asyncio_loop.run_in_executor(None, work, context, self._run))
 
     def _on_end(self, event: Any, context: LaunchContext) -> None:
         self._run += 1
@@ -143,12 +144,27 @@ class ManagedNode(LifecycleNode):
                     self._logger.error(str(failure))
                     return
                 self._logger.error(f"{failure}; once more in {RETRY:g} s")
-                end = time.monotonic() + RETRY
-                while time.monotonic() < end:
-                    self._check(context, run)
-                    time.sleep(POLL)
+                self._pause(context, run, RETRY)
         except _Gone:
             pass
+
+    def _follow(self, context: LaunchContext, run: int) -> None:
+        """Somebody else brings the node up. Its transition events may be missed, so it is asked."""
+        try:
+            while self._state(context, run).id != State.PRIMARY_STATE_ACTIVE:
+                self._pause(context, run, LOOK)
+            if self._on_active is not None:
+                self._on_active(context, self)
+        except OmniError as error:
+            self._logger.error(f"{self.node_name}: {error}")
+        except _Gone:
+            pass
+
+    def _pause(self, context: LaunchContext, run: int, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._check(context, run)
+            time.sleep(POLL)
 
     def _transitions(self, context: LaunchContext, run: int) -> None:
         for start, transition, verb in STEPS:

@@ -22,6 +22,7 @@ from support.own_network import interfaces
 pytestmark = [pytest.mark.ros, pytest.mark.netns, pytest.mark.usefixtures("robot_network")]
 
 TIMEOUT = 30.0  # s
+ALONE = ("share_status:=false",)  # no second node, which could be interrupted while python starts
 
 # As `ros2 launch FILE NAME:=VALUE ...`, for machines that have launch_ros and no ros2cli.
 LAUNCH = """
@@ -91,7 +92,9 @@ def test_brings_a_node_up_to_active_and_takes_it_down(
 ) -> None:
     parameters = ganglion_parameters if name == "ganglion" else nucleus_parameters
     config = write_parameters(tmp_path / "params.yaml", parameters)
-    with launched(ROOT / "launch/fleet.launch.py", f"role:={name}", f"config:={config}", "namespace:=r1") as process:
+    with launched(
+        ROOT / "launch/fleet.launch.py", f"role:={name}", f"config:={config}", *ALONE, "namespace:=r1"
+    ) as process:
         with remote(f"r1/{name}") as node:
             wait_until(lambda: node.state() == "active", "the launch file to activate the node")
         end(process)
@@ -165,15 +168,24 @@ def test_a_token_as_argument_is_refused_and_not_repeated() -> None:
     assert "geheim" not in output
 
 
-def test_without_autostart_a_lifecycle_manager_brings_it_up(ganglion_parameters: Parameters, tmp_path: Path) -> None:
+def test_without_autostart_a_lifecycle_manager_brings_it_up(
+    ganglion_parameters: Parameters, run_dir: Path, tmp_path: Path
+) -> None:
+    """The calls of nav2_lifecycle_manager: STARTUP, then SHUTDOWN."""
+    said = tmp_path / "environment"
+    (tmp_path / "then.launch.py").write_text(THEN.format(said))
     config = write_parameters(tmp_path / "params.yaml", {**ganglion_parameters, "autostart": True})
-    with launched(ROOT / "launch/fleet.launch.py", f"config:={config}", "autostart:=false") as process:
+    arguments = [f"config:={config}", "autostart:=false", f"then:={tmp_path / 'then.launch.py'}", *ALONE]
+    with launched(ROOT / "launch/fleet.launch.py", *arguments) as process:
         with remote("ganglion") as node:
             assert node.state() == "unconfigured"
-            assert node.change("configure") and node.change("activate")
-            assert node.state() == "active"
-            assert node.change("deactivate") and node.change("cleanup") and node.change("shutdown")
-            assert node.state() == "finalized"
+            assert node.change("configure") and node.state() == "inactive"
+            assert node.change("activate") and node.state() == "active"
+            wait_until(said.exists, "what is launched once the overlay is up")
+            assert str(run_dir / "dds") in said.read_text()
+            assert node.change("deactivate") and node.state() == "inactive"
+            assert node.change("cleanup") and node.state() == "unconfigured"
+            assert node.change("shutdown") and node.state() == "finalized"
         end(process)
 
 
@@ -182,7 +194,7 @@ def test_the_xml_front_end_includes_it(ganglion_parameters: Parameters, tmp_path
     file = tmp_path / "robot.launch.xml"
     file.write_text(
         f'<launch><include file="{ROOT}/launch/fleet.launch.py">'
-        f'<arg name="config" value="{config}"/></include></launch>'
+        f'<arg name="config" value="{config}"/><arg name="share_status" value="false"/></include></launch>'
     )
     with launched(file) as process:
         with remote("ganglion") as node:

@@ -12,7 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-pytest.importorskip("PyQt5.QtWidgets", reason="no PyQt5, or a system library that it needs is missing")
+pytest.importorskip(
+    "PyQt5.QtWidgets", reason="no PyQt5, or a system library that it needs is missing", exc_type=ImportError
+)
 
 from support.fleet_messages import fleet
 
