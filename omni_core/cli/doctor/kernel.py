@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Callable
 
-from omni_core.cli.doctor.finding import Finding, Machine, note, ok, problem
+from omni_core.cli.doctor.finding import Finding, Machine, note, ok, problem, warning
 
 KERNEL_ENGINE = (5, 12)  # 64-bit atomic fetch-and-add with its result in BPF
 TUN = "/dev/net/tun"
@@ -47,13 +47,20 @@ def net_admin(machine: Machine) -> Finding:
 
 
 def bpf_capability(machine: Machine) -> Finding:
+    """CAP_BPF and CAP_PERFMON suffice to load the programs; to take them off again, the kernel wants CAP_SYS_ADMIN."""
     capabilities = effective_capabilities(machine)
-    if capabilities >> CAP_BPF & 1 or capabilities >> CAP_SYS_ADMIN & 1:
-        return ok("CAP_BPF", "granted")
+    if capabilities >> CAP_SYS_ADMIN & 1:
+        return ok("CAP_SYS_ADMIN", "granted")
+    if capabilities >> CAP_BPF & 1:
+        return warning(
+            "CAP_SYS_ADMIN",
+            "missing beside CAP_BPF: the kernel engine can load its programs, but not take them off again",
+            "run as root, grant CAP_SYS_ADMIN, or use engine native",
+        )
     return note(
-        "CAP_BPF",
+        "CAP_SYS_ADMIN",
         "missing; only the kernel engine needs it",
-        "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        "run as root, or grant CAP_SYS_ADMIN and CAP_NET_ADMIN",
     )
 
 
