@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from tools.demo_parts.applications import GREETING, Numbers
+from tools.demo_parts.applications import GREETING, Numbers, first_stamp
 from tools.demo_parts.display import Display, LiveDisplay, Row, rate_text, time_text
-from tools.demo_parts.run import Heard, counter_checks, message_checks, required_flows, round_trip_check
-from tools.demo_parts.watch import frames, peers_up, session_text
+from tools.demo_parts.run import Heard, counter_checks, dds_checks, message_checks, required_flows, round_trip_check
+from tools.demo_parts.watch import dds_text, frames, peers_up, session_text
+from tools.netlab import LabError
 
 SAID = set(range(11, 31))
 
@@ -70,6 +71,41 @@ def test_status_is_summed_up():
     assert session_text({**status, "peers": [peer("robot2", "up", 3.4), peer("robot3", "up", 61.0)]}) == "up 61 s"
     assert session_text({**status, "peers": []}) == "Nucleus: registered"
     assert (frames(status, "robot2", "tx"), frames(status, "robot2", "rx"), frames(status, "robot9", "rx")) == (5, 7, 0)
+
+
+def test_the_first_of_many_lines_has_the_time(tmp_path: Path):
+    stamps = (("100.250000000", "Listening"), ("101.5", "I heard: [a]"), ("102.0", "I heard: [b]"))
+    text = "".join(f"[INFO] [{stamp}] [listener]: {words}\n" for stamp, words in stamps)
+    process = SimpleNamespace(name="robot2-listener", log_text=lambda: text)
+    assert (first_stamp(process, "Listening"), first_stamp(process, "I heard")) == (100.25, 101.5)
+    with pytest.raises(LabError, match="robot2-listener never said 'Publishing'"):
+        first_stamp(process, "Publishing")
+
+
+CACHE = {
+    "local_participants": 1, "remote_participants": 1, "announcements": 9, "suppressed": 7, "told": 2, "replayed": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "ok"),
+    [
+        ({}, True),
+        ({"domains": []}, False),
+        ({"peers": [{"multicast": "flood"}]}, False),
+        ({"peers": []}, False),
+        *(({"discovery": {**CACHE, name: 0}}, False) for name in ("told", "replayed", "remote_participants")),
+        ({"discovery": {}}, False),
+    ],
+)
+def test_discovery_must_have_taken_the_tuned_path(changes, ok):
+    status = {"domains": [0], "peers": [{"multicast": "learned"}], "discovery": CACHE, **changes}
+    times, robot = dds_checks({"robot1": status}, {"robot2": 0.25, "robot3": 0.5})
+    assert times == (True, "discovery: the listeners heard the talker 0.25 to 0.50 s after both were there")
+    assert robot.ok is ok and robot.text.startswith("robot1: DDS domain ")
+    assert dds_text({"domains": [0, 7], "peers": [{"multicast": "learned"}, {"multicast": "flood"}]}) == (
+        "domain 0, 7, learned 1/2"
+    )
 
 
 def test_units():

@@ -62,6 +62,15 @@ class Applications:
             if not numbers.process.running:
                 raise LabError(f"{numbers.process.name} ended: {numbers.process.log_text()[-1000:]}")
 
+    def discovery_times(self) -> dict[str, float]:
+        """By robot: s from when both the talker and the listener were there to the first message."""
+        talking = first_stamp(self.talker.process, "Publishing")
+        found = {}
+        for name, numbers in self.listeners.items():
+            began = max(talking, first_stamp(numbers.process, "Listening"))
+            found[name] = max(0.0, first_stamp(numbers.process, "I heard") - began)
+        return found
+
     def stop(self) -> None:
         stop_all([numbers.process for numbers in (self.talker, *self.listeners.values())], grace=3.0)
 
@@ -75,3 +84,11 @@ class Applications:
             variables = overlay_variables(robot.host, lab.logs / f"{robot.name}.dds")
             environment = {**ros_environment(home), **variables}
         return robot.host.start([sys.executable, INSIDE / f"{program}.py", *arguments], name=program, env=environment)
+
+
+def first_stamp(process: LabProcess, words: str) -> float:
+    """Unix time that ROS's log gives to the first line with these words. Raises LabError when there is none."""
+    match = re.search(rf"\[(\d+\.\d+)\] \[\w+\]: {re.escape(words)}", process.log_text())
+    if match is None:
+        raise LabError(f"{process.name} never said {words!r}")
+    return float(match[1])

@@ -31,13 +31,14 @@ class Row:
     receiving: str = "-"
     kernel: str = "-"  # frames sealed and opened on the lane in the kernel
     bulk: str = "-"  # and by the native engine
+    dds: str = "-"  # DDS domains with participants there; of how many peers it is known what they listen to
     chatter: str = "-"
 
 
 TITLES = {
     "robot": "robot", "vip": "VIP", "peers": "peers", "session": "session", "overlay": "RTT overlay",
     "underlay": "RTT underlay", "sending": "sending", "receiving": "receiving", "kernel": "kernel lane",
-    "bulk": "bulk lane", "chatter": "/chatter",
+    "bulk": "bulk lane", "dds": "DDS", "chatter": "/chatter",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from tools.demo_parts.display import Display, rate_text, time_text
 from tools.demo_parts.fleet import Fleet, Robot
 from tools.demo_parts.inside.bulk import PATTERN
 from tools.demo_parts.proof import Flow, Proof, examine, forbidden_text
-from tools.demo_parts.watch import Watch, engine_text, frames, opened
+from tools.demo_parts.watch import Watch, engine_text, frames, opened, peers_learned
 from tools.netlab import Lab, LabError, LabTimeout, read_pcap, wait_for
 
 BULK = Path(__file__).parent / "inside" / "bulk.py"
@@ -27,6 +27,7 @@ REFRESH = 0.5  # s between two looks at everything
 SESSION_TIMEOUT = 60.0  # s
 DISCOVERY_TIMEOUT = 60.0  # s; Fast DDS takes one or two, more on a busy machine
 BY_HAND = ("tx_group", "tx_unknown", "tx_no_session", "tx_send")  # ways of frames that the Ganglion itself handled
+LEARNED = 10.0  # s; peers tell at once, and again when that is lost
 LAST_WORDS = 5.0  # s for messages that are under way
 HEARD_SHARE = 0.8  # of what was said, that each listener must have heard
 
@@ -86,11 +87,15 @@ class Demo:
             watch.start_probe()
             watch.applications = applications = Applications(self._lab, fleet.robots, self._options.around_overlay)
             self._wait_for_discovery(applications)
+            discovery = applications.discovery_times()
+            details.append(f"heard after {seconds_text(discovery.values())}")
             details.append("the underlay's address" if self._options.around_overlay else "with the profile of omni dds")
         with phase(f"talker and listeners, {self._options.seconds:g} s"):
             heard = self._listen(fleet, watch, applications)
         with phase("throughput of one TCP stream, robot1 to robot2"):
             goodput = self._transfer(fleet.robots[0], fleet.robots[1])
+        with phase("what the robots learn of each other's DDS"):
+            self._wait_for_learning(watch)
         self._display.rows(watch.rows())
         self._watch = None  # the table keeps what it was at work
         with phase("nodes: deactivate, cleanup, shutdown"):
@@ -110,10 +115,12 @@ class Demo:
                 required_flows(fleet.robots, heard),
                 captured.kernel_drops,
             )
+        statuses = {robot.name: watch.statuses[robot.name] for robot in fleet.robots}
         return [
             *message_checks(heard),
             *counter_checks(heard),
-            *lane_checks(watch.statuses),
+            *dds_checks(statuses, discovery),
+            *lane_checks(statuses),
             Check(proof.ok, proof_text(proof)),
             round_trip_check(watch.round_trips()),
             Check(True, f"throughput, one TCP stream: {rate_text(goodput)}"),
@@ -151,6 +158,12 @@ class Demo:
         except LabTimeout as error:
             counts = ", ".join(f"{name} heard {len(applications.heard(name))}" for name in applications.listeners)
             raise LabTimeout(f"{error}: the talker said {len(applications.said())}, {counts}") from None
+
+    def _wait_for_learning(self, watch: Watch) -> None:
+        try:
+            self._wait(lambda: all(map(knows_dds, watch.statuses.values())), LEARNED, "every robot to learn")
+        except LabTimeout:
+            pass  # a check of its own
 
     # --- phases ---------------------------------------------------------------------------------------------------
 
@@ -232,6 +245,37 @@ def counter_checks(heard: Heard) -> list[Check]:
         text = f"meanwhile robot1's Ganglion sealed {sealed} frames for {name}, which opened {opened}"
         checks.append(Check(min(sealed, opened) >= max(1, len(numbers)), text))
     return checks
+
+
+def knows_dds(status: dict[str, Any]) -> bool:
+    """It has seen the participants of its robot, heard of those elsewhere, and knows what every peer listens to."""
+    cache = status["discovery"]
+    return (
+        peers_learned(status) == len(status["peers"]) > 0
+        and bool(status["domains"])
+        and min(cache.get("local_participants", 0), cache.get("remote_participants", 0)) > 0
+    )
+
+
+def dds_checks(statuses: Mapping[str, dict[str, Any]], discovery: Mapping[str, float]) -> list[Check]:
+    """Discovery took the tuned path: announcements by the cache, multicast by what the peers told."""
+    text = f"discovery: the listeners heard the talker {seconds_text(discovery.values())} after both were there"
+    checks = [Check(bool(discovery), text)]
+    for name, status in statuses.items():
+        cache, domains = status["discovery"], ", ".join(map(str, status["domains"])) or "none"
+        text = (
+            f"{name}: DDS domain {domains}; it learned what {peers_learned(status)} of {len(status['peers'])} peers "
+            f"listen to; SPDP cache: {cache.get('announcements', 0)} announcements here, {cache.get('suppressed', 0)} "
+            f"of them unchanged and not sent, {cache.get('told', 0)} told to peers, {cache.get('replayed', 0)} of "
+            "theirs given to the participants here"
+        )
+        checks.append(Check(knows_dds(status) and min(cache["told"], cache["replayed"]) > 0, text))
+    return checks
+
+
+def seconds_text(times: Collection[float]) -> str:
+    lowest, highest = min(times), max(times)
+    return f"{highest:.2f} s" if len(times) == 1 else f"{lowest:.2f} to {highest:.2f} s"
 
 
 def lane_checks(statuses: Mapping[str, dict[str, Any]]) -> list[Check]:

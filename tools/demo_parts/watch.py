@@ -67,6 +67,7 @@ class Watch:
             row.peers = f"{peers_up(status)}/{len(self._fleet.robots) - 1}"
             row.session = session_text(status)
             row.kernel, row.bulk = lane_texts(status)
+            row.dds = dds_text(status)
             self._rates(robot, row)
         for path in ("overlay", "underlay"):
             if recent := trips.get(f"{path}-{robot.name}", [])[-RECENT:]:
@@ -114,6 +115,16 @@ def lane_texts(status: dict[str, Any]) -> tuple[str, str]:
         kernel,
         f"sealed {ways.get('native_tx_sealed', 0)}, opened {ways.get('native_rx_opened', 0)}" if native else "-",
     )
+
+
+def dds_text(status: dict[str, Any]) -> str:
+    domains = ", ".join(map(str, status["domains"])) or "none"
+    return f"domain {domains}, learned {peers_learned(status)}/{len(status['peers'])}"
+
+
+def peers_learned(status: dict[str, Any]) -> int:
+    """Of so many it is known which groups they listen to; multicast goes to the others whatever it is."""
+    return sum(peer["multicast"] == "learned" for peer in status["peers"])
 
 
 def opened(ways: dict[str, int]) -> int:

@@ -10,6 +10,7 @@ class Listener(Node):
     def __init__(self) -> None:
         super().__init__("listener")
         self.create_subscription(String, "chatter", self._hear, 10)
+        self.get_logger().info("Listening")
 
     def _hear(self, message: String) -> None:
         self.get_logger().info(f"I heard: [{message.data}]")
