@@ -18,10 +18,10 @@ BENCH_OPTIONS = $(OPTIONS) $(if $(filter 0,$(PEERS)),--no-peers) $(ARGS)
 unexport SECONDS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench clean
+.PHONY: help setup build demo test lint bench bench-discovery clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
 	@echo "  e.g. make demo ROBOTS=5 SECONDS=30; make test ARGS='-k wire'; make build DISTRO=jazzy"
 
 setup: ## system packages and python environment (.work/)
@@ -41,6 +41,9 @@ lint: setup ## ruff and mypy
 
 bench: build ## overlay, raw veth and other programs (PEERS=0: without them): round trip, frames, goodput, CPU
 	@$(ACTIVATE) && tools/setup_peers.sh $(BENCH_OPTIONS) && exec python bench/run.py $(BENCH_OPTIONS)
+
+bench-discovery: build ## ROS 2 discovery on a raw link, and on the overlay without and with its cache (15 minutes)
+	@$(ACTIVATE) && exec python -m bench.discovery $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 clean: ## removes what build and tests made; environments stay (rm -rf .work removes them too)
 	@rm -rf .work/native .work/native-asan .work/*/build .work/*/install .work/*/src .work/*/log .work/*/build.stamp .work/log \
