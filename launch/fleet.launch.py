@@ -14,7 +14,6 @@ import os
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, RegisterEventHandler
 from launch.launch_description_sources import AnyLaunchDescriptionSource
-from launch_ros.actions import Node
 
 from omni_core.errors import ConfigError
 from omni_ros2.launch import OnOverlayUp, ganglion, nucleus
@@ -32,22 +31,13 @@ def chosen_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "autostart": values["autostart"] == "true",
         "on_failure": values["on_failure"],
         "respawn": values["respawn"] == "true",
+        "discovery": values["discovery"],
         "arguments": ["--ros-args", "--log-level", values["log_level"]],
     }
     actions: list[LaunchDescriptionEntity] = []
     if values["then"]:
         included = IncludeLaunchDescription(AnyLaunchDescriptionSource(os.path.abspath(values["then"])))
         actions.append(RegisterEventHandler(OnOverlayUp([included])))
-    if values["share_status"] == "true" and "ganglion" in parameters:
-        share = Node(
-            package="omni_ros2",
-            executable="share_status",
-            namespace=values["namespace"],
-            output="screen",
-            respawn=True,
-            respawn_delay=2.0,
-        )
-        actions.append(RegisterEventHandler(OnOverlayUp([share])))
     for role in parameters:
         if role == "nucleus":
             actions.append(nucleus(parameters=parameters[role], **options))

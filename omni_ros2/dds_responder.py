@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from omni_core.dds.profiles import PROFILE_VARIABLES, RMW_VARIABLE
+from omni_core.dds.profiles import DISCOVERY_RANGE, PROFILE_VARIABLES, RMW_VARIABLE
 from omni_core.errors import ConfigError
 from omni_core.io.dds_files import write_environment
 from omni_ros2.fleet_topic import frame
@@ -95,6 +95,10 @@ class DdsResponder:
             rmw = environment.get(RMW_VARIABLE) or "rmw_fastrtps_cpp"
             try:
                 environment.update(write_environment(status, rmw, self._directory.name))
+                if (
+                    environment.get(DISCOVERY_RANGE) == "LOCALHOST"
+                ):  # of the node beside; this process is for the overlay
+                    environment[DISCOVERY_RANGE] = "SUBNET"
             except ConfigError as error:  # an RMW without a profile, or no address for one
                 logger.info("the responder of DDS checks has no profile: %s", error)
         return environment

@@ -25,7 +25,7 @@ _LIMITS = re.compile(r"<(allowlist|interfaceWhiteList|NetworkInterface\s|Network
 class DdsFacts:
     rmw: str  # RMW implementation that this process has loaded
     domain: int | None  # None: ROS_DOMAIN_ID is no number
-    keeps_local: str = ""  # the variable that keeps DDS on this machine, with its value
+    keeps_local: str = ""  # the variable that keeps DDS of this process on this machine, with its value
     profile_name: str = ""  # variable and file of the profile; "" when there is none
     profile: str | None = None  # its text; None: it cannot be read
     settings: dict[str, int] = field(default_factory=dict)  # kernel settings that this network namespace has
@@ -59,8 +59,8 @@ def dds_setup(
     """``vips``: addresses of the overlay interface. ``judges_settings``: kernel settings are not left to the user."""
     bound = _bound(facts, (interface, *vips))
     troubles = []
-    if facts.keeps_local:
-        troubles.append(f"{facts.keeps_local} keeps DDS of this process on this machine. Fix: unset it")
+    if facts.keeps_local.endswith("=OFF"):
+        troubles.append(f"{facts.keeps_local}: this process talks to nobody. Fix: unset it, or set LOCALHOST")
     if facts.domain is None:
         troubles.append(f"ROS_DOMAIN_ID is no domain. Fix: use 0..{DOMAIN_MAX}")
     if facts.profile_name and facts.profile is None:
@@ -76,6 +76,7 @@ def dds_setup(
     values = (
         ("RMW implementation", facts.rmw),
         ("domain", "" if facts.domain is None else str(facts.domain)),
+        ("discovery range", facts.keeps_local),
         ("profile", facts.profile_name),
         ("bound to the overlay", bound),
         ("domains with participants here", ", ".join(map(str, domains))),
@@ -84,6 +85,8 @@ def dds_setup(
     if troubles:
         return Verdict(DDS, Level.WARN, "; ".join(troubles), values)
     said = f"bound to {interface}" if bound == "yes" else "not bound to one interface"
+    if facts.keeps_local:  # as fleet.launch.py has it: the overlay has /omni/fleet
+        said = "this node is for this machine alone"
     return Verdict(DDS, Level.OK, f"{facts.rmw}, domain {facts.domain}, {said}", values)
 
 

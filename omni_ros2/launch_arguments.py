@@ -57,8 +57,8 @@ ARGUMENTS = (
         "auto: that of RMW_IMPLEMENTATION, else fastdds; none: the environment stays as it is",
     ),
     Argument(
-        "share_status", "true", ("true", "false"),
-        "true: other robots hear this one's status across the overlay, as overlay/status (for the fleet view of rqt)",
+        "discovery", "localhost", ("localhost", "subnet"),
+        "who reaches the nodes' own topics, parameters and transitions: this machine, or its networks too, in clear",
     ),
     Argument("then", "", None, "launch file to include once the overlay is up, in that environment"),
     Argument("log_level", "info", ("debug", "info", "warn", "error", "fatal"), "log level of the nodes"),

@@ -22,6 +22,7 @@ MIDDLEWARES = ("fastdds", "fastdds2", "cyclonedds")
 FASTDDS2_DISTROS = ("foxy", "galactic", "humble", "iron", "jazzy")
 
 RMW_VARIABLE = "RMW_IMPLEMENTATION"
+DISCOVERY_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 PROFILE_VARIABLES = {
     "fastdds": "FASTDDS_DEFAULT_PROFILES_FILE",
     "fastdds2": "FASTRTPS_DEFAULT_PROFILES_FILE",

@@ -25,6 +25,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters
 
 from omni_core.config.ganglion import admin_socket
+from omni_core.dds.profiles import DISCOVERY_RANGE
 from omni_core.errors import OmniError
 from omni_core.io import admin
 from omni_core.io.dds_files import write_environment
@@ -60,6 +61,8 @@ class ManagedNode(LifecycleNode):
                     line; the node stays, and can be configured again)
     ``respawn``     a process that ends is started and brought up again; without it, its death ends the launch, as with
                     "shutdown" one does that comes before the node was active
+    ``discovery``   "localhost": the node's own topics, parameters and transitions are for this machine alone;
+                    "subnet": as the environment says
     ``on_active``   is called in a thread, with the launch context and this, each time that the node becomes active
     """
 
@@ -73,11 +76,14 @@ class ManagedNode(LifecycleNode):
         autostart: bool = True,
         on_failure: str = SHUTDOWN,
         respawn: bool = True,
+        discovery: str = "localhost",
         on_active: Callable[[LaunchContext, ManagedNode], None] | None = None,
         **kwargs: Any,
     ) -> None:
         if on_failure not in (SHUTDOWN, KEEP):
             raise ValueError(f"on_failure: {on_failure!r} is neither {SHUTDOWN!r} nor {KEEP!r}")
+        if discovery not in ("localhost", "subnet"):
+            raise ValueError(f"discovery: {discovery!r} is neither 'localhost' nor 'subnet'")
         kwargs.setdefault("output", "screen")
         kwargs.setdefault("sigterm_timeout", TERM_TIMEOUT)
         super().__init__(
@@ -92,6 +98,7 @@ class ManagedNode(LifecycleNode):
             **kwargs,
         )
         self._autostart, self._on_failure, self._respawning, self._on_active = autostart, on_failure, respawn, on_active
+        self._is_local = discovery == "localhost"
         self._run = 0  # of the process: the thread of an earlier one gives up
         self._was_active = False
         self._logger = launch.logging.get_logger(executable)
@@ -104,7 +111,7 @@ class ManagedNode(LifecycleNode):
         details = self.process_details
         if details is not None and details["env"] is None:
             # Or, started again, it would have the environment that this launch has by then: DDS bound to omni0 alone.
-            details["env"] = dict(context.environment)
+            details["env"] = {**context.environment, **({DISCOVERY_RANGE: "LOCALHOST"} if self._is_local else {})}
         return actions  # type: ignore[no-any-return]
 
     def _on_start(self, event: Any, context: LaunchContext) -> None:

@@ -22,7 +22,6 @@ from support.own_network import interfaces
 pytestmark = [pytest.mark.ros, pytest.mark.netns, pytest.mark.usefixtures("robot_network")]
 
 TIMEOUT = 30.0  # s
-ALONE = ("share_status:=false",)  # no second node, which could be interrupted while python starts
 
 # As `ros2 launch FILE NAME:=VALUE ...`, for machines that have launch_ros and no ros2cli.
 LAUNCH = """
@@ -92,9 +91,7 @@ def test_brings_a_node_up_to_active_and_takes_it_down(
 ) -> None:
     parameters = ganglion_parameters if name == "ganglion" else nucleus_parameters
     config = write_parameters(tmp_path / "params.yaml", parameters)
-    with launched(
-        ROOT / "launch/fleet.launch.py", f"role:={name}", f"config:={config}", *ALONE, "namespace:=r1"
-    ) as process:
+    with launched(ROOT / "launch/fleet.launch.py", f"role:={name}", f"config:={config}", "namespace:=r1") as process:
         with remote(f"r1/{name}") as node:
             wait_until(lambda: node.state() == "active", "the launch file to activate the node")
         end(process)
@@ -175,7 +172,7 @@ def test_without_autostart_a_lifecycle_manager_brings_it_up(
     said = tmp_path / "environment"
     (tmp_path / "then.launch.py").write_text(THEN.format(said))
     config = write_parameters(tmp_path / "params.yaml", {**ganglion_parameters, "autostart": True})
-    arguments = [f"config:={config}", "autostart:=false", f"then:={tmp_path / 'then.launch.py'}", *ALONE]
+    arguments = [f"config:={config}", "autostart:=false", f"then:={tmp_path / 'then.launch.py'}"]
     with launched(ROOT / "launch/fleet.launch.py", *arguments) as process:
         with remote("ganglion") as node:
             assert node.state() == "unconfigured"
@@ -194,7 +191,7 @@ def test_the_xml_front_end_includes_it(ganglion_parameters: Parameters, tmp_path
     file = tmp_path / "robot.launch.xml"
     file.write_text(
         f'<launch><include file="{ROOT}/launch/fleet.launch.py">'
-        f'<arg name="config" value="{config}"/><arg name="share_status" value="false"/></include></launch>'
+        f'<arg name="config" value="{config}"/></include></launch>'
     )
     with launched(file) as process:
         with remote("ganglion") as node:

@@ -171,8 +171,9 @@ DDS_ENVIRONMENTS: list[tuple[dict[str, str], str, dict[str, str], Level, str]] =
     ({"CYCLONEDDS_URI": '<CycloneDDS><NetworkInterface name="wlan0"/></CycloneDDS>'}, "rmw_cyclonedds_cpp", {},
      Level.WARN, "leaves omni0 out"),
     ({"CYCLONEDDS_URI": '<NetworkInterface name="wlan0"/>'}, "rmw_fastrtps_cpp", {}, Level.OK, "not bound"),
-    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, "rmw_fastrtps_cpp", {}, Level.WARN, "LOCALHOST keeps"),
-    ({"ROS_LOCALHOST_ONLY": "1"}, "rmw_fastrtps_cpp", {}, Level.WARN, "ROS_LOCALHOST_ONLY=1 keeps"),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, "rmw_fastrtps_cpp", {}, Level.OK, "this machine alone"),
+    ({"ROS_LOCALHOST_ONLY": "1"}, "rmw_fastrtps_cpp", {}, Level.OK, "this machine alone"),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "rmw_fastrtps_cpp", {}, Level.WARN, "RANGE=OFF: this process"),
     ({"ROS_LOCALHOST_ONLY": "0", "ROS_DOMAIN_ID": "7"}, "rmw_zenoh_cpp", {}, Level.OK, "domain 7"),
     ({"ROS_DOMAIN_ID": "300"}, "rmw_fastrtps_cpp", {}, Level.WARN, "ROS_DOMAIN_ID"),
 ]  # fmt: skip

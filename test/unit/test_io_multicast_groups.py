@@ -25,9 +25,7 @@ def test_groups_of_one_interface(tmp_path: Path) -> None:
     assert joined_groups("omni", table) == frozenset()
 
 
-@pytest.mark.parametrize(
-    "text", ["4 omni0", "4 omni0 1 0 what?", "\n", "4 omni0 1 0 \u00e9"]
-)
+@pytest.mark.parametrize("text", ["4 omni0", "4 omni0 1 0 what?", "\n", "4 omni0 1 0 \u00e9"])
 def test_what_cannot_be_read_is_unknown(tmp_path: Path, text: str) -> None:
     table = tmp_path / "dev_mcast"
     assert joined_groups("omni0", table) is None
