@@ -1,8 +1,13 @@
-"""The one refusal that most set-ups meet first."""
+"""The refusals that most set-ups meet first."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from omni_core.errors import SystemRefused
+
+CAP_SYS_ADMIN = 21  # linux/capability.h
 
 
 def no_capability(problem: str) -> SystemRefused:
@@ -11,3 +16,16 @@ def no_capability(problem: str) -> SystemRefused:
         problem,
         "run as root, or grant it (systemd: AmbientCapabilities=CAP_NET_ADMIN; docker: --cap-add NET_ADMIN)",
     )
+
+
+def require_sys_admin() -> None:
+    """Raises SystemRefused. With CAP_BPF and CAP_PERFMON programs can be loaded and attached, but not be found by their
+    number (BPF_PROG_GET_FD_BY_ID), which is how they are taken off again."""
+    match = re.search(r"^CapEff:\s*([0-9a-fA-F]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if match is not None and not int(match[1], 16) >> CAP_SYS_ADMIN & 1:
+        raise SystemRefused(
+            "CAP_SYS_ADMIN",
+            "missing; without it the programs of the engine kernel cannot be taken off again",
+            "run as root, or grant it (systemd: AmbientCapabilities=CAP_NET_ADMIN CAP_SYS_ADMIN; docker: --cap-add), "
+            "or use the engine native",
+        )

@@ -233,7 +233,7 @@ def test_grace_without_membarrier(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (errno.EPERM, ("not permitted", "CAP_BPF", "CAP_NET_ADMIN")),
+        (errno.EPERM, ("not permitted", "CAP_SYS_ADMIN", "CAP_NET_ADMIN")),
         (errno.ENOSYS, ("no BPF", "engine python")),
         (errno.EINVAL, ("5.15",)),
         (524, ("5.15",)),

@@ -134,8 +134,8 @@ def refusal(what: str, problem: OSError) -> SystemRefused:
         return SystemRefused(
             what,
             f"not permitted ({said})",
-            "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (systemd: AmbientCapabilities=CAP_BPF"
-            " CAP_PERFMON CAP_NET_ADMIN; docker: --cap-add), or use the engine python",
+            "run as root, or grant CAP_SYS_ADMIN and CAP_NET_ADMIN (systemd: AmbientCapabilities=CAP_SYS_ADMIN"
+            " CAP_NET_ADMIN; docker: --cap-add), or use the engine native",
         )
     if problem.errno == errno.ENOSYS:
         return SystemRefused(what, f"this kernel has no BPF ({said})", "use a kernel with BPF, or the engine python")

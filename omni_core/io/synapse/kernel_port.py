@@ -26,6 +26,7 @@ from omni_core.engines.ganglion_events import GanglionEvent
 from omni_core.engines.status import UnderlayStatus
 from omni_core.errors import OmniError, SystemRefused
 from omni_core.io import overlay
+from omni_core.io.capability import require_sys_admin
 from omni_core.io.journal import AttachedPrograms, Journal, PinnedPrograms, StartedEngine, SynapseRuns
 from omni_core.io.local_port import PortRequest
 from omni_core.io.native.binary import native_binary
@@ -106,6 +107,7 @@ class KernelPort:
     def make(cls, request: PortRequest, netlink: Netlink) -> KernelPort:
         """Raises ConfigError or SystemRefused; then the caller undoes the journal. Takes seconds: it compiles."""
         plan, journal = request.plan, request.journal
+        require_sys_admin()
         devices.check_name(plan.name)
         build = _build(plan.mtu)
         pins = pin_directory(request.config.bpf_dir, plan.name)
