@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import argparse
 import array
+import fcntl
 import ipaddress
 import json
 import os
+import socket
+import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -32,6 +34,8 @@ SMALL = 256  # bytes
 ROUNDS = 10  # small requests of a check
 LOOK = 0.02  # s between two looks for a match
 INTERFACE_TIMEOUT = 30.0  # s
+SIOCGIFFLAGS = 0x8913
+RUNNING = 0x41  # IFF_UP and IFF_RUNNING
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -58,13 +62,22 @@ def wait_for_interface(name: str, timeout: float) -> bool:
     """DDS overlooks interfaces that are not running yet, which the kernel may say a second after they were made."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
-        try:
-            if Path(f"/sys/class/net/{name}/operstate").read_text().strip() in ("up", "unknown"):
-                return True
-        except OSError:
-            pass
+        if _is_running(name):
+            return True
         time.sleep(0.05)
     return False
+
+
+def _is_running(interface: str) -> bool:
+    """netdevice(7). Not by /sys/class/net, which may be mounted for another network namespace."""
+    request = struct.pack("16sH22x", interface.encode(), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, SIOCGIFFLAGS, request)
+        except OSError:
+            return False
+    flags: int = struct.unpack("16sH22x", answer)[1]
+    return flags & RUNNING == RUNNING
 
 
 def echo(vip6: ipaddress.IPv6Address, until_eof: bool, *, fleet: bool = False, answers: bool = True) -> int:

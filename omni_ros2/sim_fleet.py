@@ -29,6 +29,7 @@ from typing import IO
 
 from omni_core.constants import DEFAULT_PORT
 from omni_core.crypto.token import JoinToken
+from omni_core.dds.profiles import DISCOVERY_RANGE
 from omni_core.errors import OmniError, SystemRefused
 from omni_core.io.admin import request
 from omni_core.io.files import write_atomic
@@ -177,7 +178,8 @@ class Fleet:
         command += ["--params-file", str(file), "-r", f"__ns:=/{namespace}"]
         node = subprocess.Popen(
             machine.inside(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            text=True, start_new_session=True, env={**os.environ, "RCUTILS_COLORIZED_OUTPUT": "0"},
+            text=True, start_new_session=True,
+            env={**os.environ, "RCUTILS_COLORIZED_OUTPUT": "0", DISCOVERY_RANGE: "LOCALHOST"},
         )  # fmt: skip
         assert node.stdout is not None
         threading.Thread(target=_copy, args=(node.stdout, machine.name), daemon=True).start()
