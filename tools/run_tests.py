@@ -37,6 +37,7 @@ class Part(NamedTuple):
     distro: str
     arguments: tuple[str, ...]
     workers: int  # processes; 0: in this one
+    spread: str = "worksteal"  # over the workers, as pytest-xdist has it
 
 
 class Outcome(NamedTuple):
@@ -50,9 +51,10 @@ def parts(distros: list[str]) -> list[Part]:
     main, *others = distros
     pure = "not netns and not ros"
     return [
-        # Pure tests share the cores; namespaces and ROS graphs measure time and run one by one.
         Part(f"lint, unit, simulation ({main})", main, ("-m", pure, "--ignore=test/ros"), os.cpu_count() or 1),
-        Part(f"namespaces and ROS ({main})", main, ("-m", f"not ({pure})"), 0),
+        # Mostly they wait, so two at a time; whole files, because those share what is slow to make.
+        Part(f"namespaces and ROS ({main})", main, ("-m", f"not ({pure}) and not alone"), 2, "loadfile"),
+        Part(f"what needs the machine for itself ({main})", main, ("-m", f"not ({pure}) and alone"), 0),
         # Cyclone DDS is PyPI's, the same for every distribution; test/ros_overlay is about Ganglia, not about rclpy.
         *(Part(f"ROS ({other})", other, ("test/ros", "-k", "not cyclonedds"), 0) for other in others),
     ]
@@ -88,7 +90,7 @@ def prepare(distro: str) -> bool:
 def run(part: Part, extra: list[str]) -> Outcome:
     print(f"\n######## {part.title}", flush=True)
     began = time.monotonic()
-    workers = ["-n", str(part.workers), "--dist", "worksteal"] if part.workers > 1 else []
+    workers = ["-n", str(part.workers), "--dist", part.spread] if part.workers > 1 else []
     options = ["-ra", f"--timeout={TIMEOUT}", "--durations=10", "--durations-min=5"]
     command = ["python", "-m", "pytest", *options, *workers, *part.arguments, *extra]
     counts: Counter[str] | None = None

@@ -16,7 +16,7 @@ from bench.subjects import KINDS, find
 from tools.netlab import Host, Lab, read_pcap, unavailable
 
 MISSING = unavailable() or compiling.unavailable()
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+pytestmark = [pytest.mark.alone, pytest.mark.netns, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "run.py"
 PNG = b"\x89PNG\r\n\x1a\n"
 QUICK = ("--repetitions", "1", "--seconds", "0.3", "--control-seconds", "0.2")

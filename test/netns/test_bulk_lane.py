@@ -21,7 +21,11 @@ from omni_core.errors import SystemRefused
 from omni_core.io.native.binary import native_binary
 from tools.netlab import Lab, unavailable, wait_for
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.netns,
+    pytest.mark.skipif(unavailable() is not None, reason=str(unavailable())),
+]
 
 MB = 1_000_000
 SIZE = 400 * MB  # some seconds

@@ -17,7 +17,11 @@ from support.two_robots import Streams, TwoRobots, quick_rekey
 from omni_core.io.synapse import bpffs, loader, sources
 from tools.netlab import Lab, unavailable
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.netns,
+    pytest.mark.skipif(unavailable() is not None, reason=str(unavailable())),
+]
 
 MB = 1_000_000
 TOTAL = int(os.environ.get("OMNI_STREAM_BYTES", 10_000 * MB))

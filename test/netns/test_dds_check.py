@@ -17,7 +17,12 @@ from support.dds_pair import CYCLONE_NODE, DdsPair, fragments
 from tools.netlab import Host, Lab, LabProcess, unavailable
 from tools.netlab.support import run_tool
 
-pytestmark = [pytest.mark.netns, pytest.mark.ros, pytest.mark.skipif(unavailable() is not None, reason="no labs here")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.netns,
+    pytest.mark.ros,
+    pytest.mark.skipif(unavailable() is not None, reason="no labs here"),
+]
 
 TIMEOUT = 120.0  # s; a dozen pairs share the cores
 PATIENT, HASTY = "20", "2"  # s of a check that shall succeed, and of one that shall not

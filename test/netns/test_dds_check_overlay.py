@@ -17,7 +17,12 @@ from support.two_robots import TwoRobots
 
 from tools.netlab import Lab, LabProcess, ros_environment, unavailable, wait_for
 
-pytestmark = [pytest.mark.netns, pytest.mark.ros, pytest.mark.skipif(unavailable() is not None, reason="no labs here")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.netns,
+    pytest.mark.ros,
+    pytest.mark.skipif(unavailable() is not None, reason="no labs here"),
+]
 
 NODE = "from omni_ros2.ganglion_node import main; raise SystemExit(main())"
 TIMEOUT = 60.0  # s

@@ -20,7 +20,11 @@ from omni_core.errors import SystemRefused
 from omni_core.io.native.binary import native_binary
 from tools.netlab import Lab, LabProcess, unavailable, wait_for
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.netns,
+    pytest.mark.skipif(unavailable() is not None, reason=str(unavailable())),
+]
 
 NO_BPF = {"bpf_dir": "/proc/self/nowhere"}
 SOCKET = "/run/omni/omni0.native.sock"

@@ -13,7 +13,12 @@ pytest.importorskip("rclpy")
 
 from tools.netlab import unavailable
 
-pytestmark = [pytest.mark.netns, pytest.mark.ros, pytest.mark.skipif(unavailable() is not None, reason="no labs here")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.netns,
+    pytest.mark.ros,
+    pytest.mark.skipif(unavailable() is not None, reason="no labs here"),
+]
 
 REPO = Path(__file__).resolve().parents[2]
 

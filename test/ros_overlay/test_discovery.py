@@ -21,7 +21,7 @@ from tools.dds_fleet.packets import (
 )
 from tools.netlab import wait_for
 
-pytestmark = [pytest.mark.netns, pytest.mark.ros]
+pytestmark = [pytest.mark.alone, pytest.mark.netns, pytest.mark.ros]
 
 SOON = 20.0  # s
 

@@ -10,7 +10,12 @@ from tools.dds_fleet import DdsFleet
 from tools.dds_fleet.packets import captured, data_packets, rtps_in_clear
 from tools.netlab import Lab, unavailable, wait_for
 
-pytestmark = [pytest.mark.netns, pytest.mark.ros, pytest.mark.skipif(unavailable() is not None, reason="no labs here")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.netns,
+    pytest.mark.ros,
+    pytest.mark.skipif(unavailable() is not None, reason="no labs here"),
+]
 
 SOON = 20.0  # s
 

@@ -12,7 +12,7 @@ from tools.dds_fleet import DdsRobot
 from tools.dds_fleet.packets import captured, rtps_in_clear
 from tools.netlab import wait_for
 
-pytestmark = [pytest.mark.netns, pytest.mark.ros]
+pytestmark = [pytest.mark.alone, pytest.mark.netns, pytest.mark.ros]
 
 SOON = 20.0  # s
 OUTAGE = 30.0  # s

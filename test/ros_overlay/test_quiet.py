@@ -17,7 +17,7 @@ from omni_core.dds.tuning import ANNOUNCEMENT
 from tools.dds_fleet.packets import crossing
 from tools.netlab import wait_for
 
-pytestmark = [pytest.mark.netns, pytest.mark.ros]
+pytestmark = [pytest.mark.alone, pytest.mark.netns, pytest.mark.ros]
 
 MODES: dict[str, dict[str, object]] = {
     "pruned, with cache": {},

@@ -32,7 +32,7 @@ def traces(host: Host) -> dict[str, object]:
         "xdp": xdp(host),
         "queues": shell("tc qdisc show; tc filter show dev eth0 ingress"),
         "pins": shell("ls -A /sys/fs/bpf | grep -v debug"),
-        "mounts": shell("mount -t bpf"),
+        "mounts": shell("mount -t bpf | grep -v /pytest-"),  # not those of tests beside this one
         "files": shell("ls -A /run/omni"),
         "sysctls": shell("ls /proc/sys/net/ipv6/conf; sysctl net.ipv6.conf.all net.ipv4.ip_forward 2>/dev/null"),
         "addresses": re.sub(r"@if\d+|fe80:\S+", "", host.ip("-br address")),

@@ -36,7 +36,7 @@ def test_what_is_written_is_read_again() -> None:
 
 def test_every_test_runs_once_on_the_first_distribution_and_ros_on_all() -> None:
     planned = parts(["kilted", "jazzy", "humble"])
-    assert [part.distro for part in planned] == ["kilted", "kilted", "jazzy", "humble"]
-    markers = [part.arguments[1] for part in planned[:2]]
-    assert markers[1] == f"not ({markers[0]})"
-    assert all(part.arguments[0] == "test/ros" for part in planned[2:])
+    assert [part.distro for part in planned] == ["kilted", "kilted", "kilted", "jazzy", "humble"]
+    markers = [part.arguments[1] for part in planned[:3]]
+    assert markers[1:] == [f"not ({markers[0]}) and not alone", f"not ({markers[0]}) and alone"]
+    assert all(part.arguments[0] == "test/ros" for part in planned[3:])
