@@ -1,7 +1,7 @@
-"""Discovery of ROS 2 nodes (Fast DDS, with the profile of `omni dds`) on a raw link and across the overlay.
+"""Discovery of ROS 2 nodes (Fast DDS; also Cyclone DDS), with the profiles of `omni dds`, raw and across the overlay.
 
     python -m bench.discovery [--parts pair,late,outage,steady] [--repetitions 20] [--outages 3] [--window 30]
-                              [--participants 10,20,50] [--engine kernel] [--out FILE]
+                              [--participants 10,20,50] [--engine kernel] [--vendor fast] [--out FILE]
 
 pair      a talker and a listener on two robots begin at the same time: until the listener has heard
 late      a listener begins while 10 talkers run on the other robot: until it has heard all of them
@@ -66,6 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--window", type=float, default=30.0, help="s")
     parser.add_argument("--participants", default="10,20,50", help="multiples of 5, rising")
     parser.add_argument("--engine", default="kernel")
+    parser.add_argument("--vendor", default="fast", choices=["fast", "cyclone"])
     parser.add_argument("--out", type=Path, default=None, help="JSON with every figure")
     arguments = parser.parse_args()
     arguments.parts = arguments.parts.split(",")
@@ -86,14 +87,15 @@ def after(seconds: float) -> None:
 
 
 @contextmanager
-def subjects(lab: Lab, engine: str) -> Iterator[list[Subject]]:
+def subjects(lab: Lab, engine: str, vendor: str) -> Iterator[list[Subject]]:
     hosts = [lab.host(f"raw-{end}") for end in "ab"]
     fleets = {name: DdsFleet(lab, 2, f"{name}-", engine=engine, **settings) for name, settings in SETTINGS.items()}
     for fleet in fleets.values():
         fleet.start()
-    found = [Subject("raw", *(Participants(host, "fast", underlay_environment(lab, host)) for host in hosts))]
+    raw = [Participants(host, vendor, underlay_environment(lab, host, vendor)) for host in hosts]
+    found = [Subject("raw", *raw)]
     for name, fleet in fleets.items():
-        found.append(Subject(name, *(fleet.participants(robot) for robot in fleet.robots)))
+        found.append(Subject(name, *(fleet.participants(robot, vendor) for robot in fleet.robots)))
     for subject in found:
         subject.a.ready()
         subject.b.ready()
@@ -172,7 +174,7 @@ def steady(lab: Lab, arguments: argparse.Namespace) -> dict[str, dict[str, dict[
     """subject -> participants -> packets a second."""
     fleet = DdsFleet(lab, ROBOTS, "steady-", engine=arguments.engine, **SETTINGS["with"])
     fleet.start()
-    on = [fleet.participants(robot).ready() for robot in fleet.robots]
+    on = [fleet.participants(robot, arguments.vendor).ready() for robot in fleet.robots]
     rates: dict[str, dict[str, dict[str, float]]] = {name: {} for name in SETTINGS}
     there = 0
     names = list(SETTINGS)[::-1]  # "with" runs
@@ -224,10 +226,10 @@ def main() -> None:
     arguments = parse()
     if (reason := unavailable()) is not None:
         sys.exit(f"bench.discovery: {reason}")
-    results: dict[str, Any] = {"engine": arguments.engine}
+    results: dict[str, Any] = {"engine": arguments.engine, "vendor": arguments.vendor}
     timed = [part for part in arguments.parts if part != "steady"]
     if timed:
-        with Lab("discovery") as lab, subjects(lab, arguments.engine) as found:
+        with Lab("discovery") as lab, subjects(lab, arguments.engine, arguments.vendor) as found:
             meter = LoadMeter(namespaces(lab))
             if "pair" in timed:
                 in_turns(found, arguments.repetitions, pair)
