@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
@@ -54,11 +55,19 @@ def datagrams(frames: Iterable[CapturedFrame]) -> Iterator[Datagram]:
         yield Datagram(source, destination, bool(data[0] & 1), fragment, *ports, payload)
 
 
-def data_packets(path: Path, names: Mapping[str, str]) -> Counter[tuple[str, str]]:
+Times = tuple[int, int]  # Unix, ns
+ALWAYS: Times = (0, 1 << 63)
+
+
+def read_between(path: Path, times: Times) -> Iterator[CapturedFrame]:
+    return (frame for frame in read_pcap(path) if times[0] <= frame.time_ns < times[1])
+
+
+def data_packets(path: Path, names: Mapping[str, str], times: Times = ALWAYS) -> Counter[tuple[str, str]]:
     """By (from, to): packets of the overlay with a frame inside. ``names``: underlay address -> name."""
     return Counter(
         (names[each.source], names[each.destination])
-        for each in datagrams(read_pcap(path))
+        for each in datagrams(read_between(path, times))
         if each.destination_port == DEFAULT_PORT
         and each.payload[:1] >= bytes([FIRST_DATA_BYTE])
         and each.source in names
@@ -80,9 +89,9 @@ def multicast_domains(path: Path) -> Counter[int]:
     )
 
 
-def unicast_sources(path: Path) -> Counter[str]:
+def unicast_sources(path: Path, times: Times = ALWAYS) -> Counter[str]:
     """By IP address of the sender: packets to this host alone."""
-    return Counter(each.source for each in datagrams(read_pcap(path)) if not each.group)
+    return Counter(each.source for each in datagrams(read_between(path, times)) if not each.group)
 
 
 def fragments(path: Path) -> int:
@@ -139,10 +148,20 @@ def crossing(robots: Sequence[DdsRobot], meanwhile: Callable[[], object], label:
     underlay = {address: r.name for r in robots for address in (r.host.ipv4, r.host.ipv6) if address}
     vips = {robot.vip4: robot.name for robot in robots}
     captures = {robot.name: capture_incoming(robot.host, "omni0", label) for robot in robots}
-    total = data_packets(while_capturing(lab.capture, meanwhile), underlay)
+    began = ended = 0
+
+    def timed() -> None:
+        nonlocal began, ended
+        began = time.time_ns()
+        meanwhile()
+        ended = time.time_ns()
+
+    path = while_capturing(lab.capture, timed)
+    times = (began, ended)  # none of the captures begins or ends at the same time as another
+    total = data_packets(path, underlay, times)
     unicast: Counter[tuple[str, str]] = Counter()
     for name, capture in captures.items():
-        for source, count in unicast_sources(captured(capture)).items():
+        for source, count in unicast_sources(captured(capture), times).items():
             if source in vips:
                 unicast[vips[source], name] += count
     return Crossed(total - unicast, unicast)
