@@ -14,6 +14,7 @@ pytest.importorskip("rclpy")
 from support.domains import SETTLED, apart
 
 from omni_core.dds.tuning import ANNOUNCEMENT
+from omni_core.engines.discovery.spdp_cache import CHECKS
 from tools.dds_fleet.packets import crossing
 from tools.netlab import wait_for
 
@@ -24,6 +25,7 @@ MODES: dict[str, dict[str, object]] = {
     "pruned": {"spdp_cache": "off"},
     "all to all": {"multicast": "flood", "spdp_cache": "off"},
 }
+REPEATED = sum(CHECKS) + 1.0  # s
 PERIODS = 4
 WINDOW = PERIODS * ANNOUNCEMENT  # s
 
@@ -39,6 +41,7 @@ def test_pruning_and_cache_keep_the_overlay_quiet(fleet) -> None:
         fleet.on(robot).quiet(name, domain=domains[robot])
     for robot, name in made:
         fleet.on(robot).wait_for_event("made", name)
+    wait_for(Told(fleet), SETTLED, "no robot to tell anything new", poll=0.5)
     packets = {}
     pairs = [(a, b) for a in fleet.robots for b in fleet.robots if a is not b]
     for mode, settings in MODES.items():
@@ -61,6 +64,20 @@ def test_pruning_and_cache_keep_the_overlay_quiet(fleet) -> None:
     assert packets["all to all"] >= 20 * 4 * (PERIODS - 1)
     assert packets["all to all"] >= 1.7 * packets["pruned"], "8 of the 20 pairs of robots are in one domain"
     assert packets["all to all"] >= 4 * packets["pruned, with cache"]
+
+
+class Told:
+    """True when no announcement was told to a peer for long enough: what follows changes is repeated for a while."""
+
+    def __init__(self, fleet) -> None:
+        self._fleet = fleet
+        self._told, self._since = -1, 0.0
+
+    def __call__(self) -> bool:
+        told, now = sum(robot.status()["discovery"]["told"] for robot in self._fleet.robots), time.monotonic()
+        if told != self._told:
+            self._told, self._since = told, now
+        return now >= self._since + REPEATED
 
 
 def steady() -> None:
