@@ -3,6 +3,11 @@
 ``fastdds.max_message_size`` limits what the participant sends. The transport's <maxMessageSize> would do so too, but is
 the size of the receive buffer as well: larger messages of robots without this profile would be cut off and lost.
 The loopback interface stays in the list, so that nodes of one machine work while the overlay is not there (yet).
+
+By itself Fast DDS repeats its announcements to each participant that it knows, by unicast, which the SPDP cache does
+not spare: with ``avoid_builtin_multicast`` false they go by multicast. And the services that look up types, which ROS
+does not use, exchanged heartbeats without end; ``fastdds.type_propagation`` turns them off (3.x; unknown to 2.x, which
+has none).
 """
 
 from __future__ import annotations
@@ -53,6 +58,10 @@ _PROFILE = """\
               <name>fastdds.max_message_size</name>
               <value>{message}</value>
             </property>
+            <property>
+              <name>fastdds.type_propagation</name>
+              <value>disabled</value>
+            </property>
           </properties>
         </propertiesPolicy>
         <builtin>
@@ -64,6 +73,7 @@ _PROFILE = """\
               <period>{initial_period}</period>
             </initialAnnouncements>
           </discovery_config>
+          <avoid_builtin_multicast>false</avoid_builtin_multicast>
           <mutation_tries>{tries}</mutation_tries>
         </builtin>
         <userTransports>

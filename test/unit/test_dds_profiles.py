@@ -34,8 +34,9 @@ def texts(xml: str, tag: str) -> list[str]:
 
 
 def property_value(xml: str) -> int:
-    assert texts(xml, "name") == ["fastdds.max_message_size"]
-    return int(texts(xml, "value")[0])
+    properties = dict(zip(texts(xml, "name"), texts(xml, "value"), strict=True))
+    assert properties["fastdds.type_propagation"] == "disabled"
+    return int(properties["fastdds.max_message_size"])
 
 
 @pytest.mark.parametrize(
