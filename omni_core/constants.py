@@ -10,6 +10,9 @@ PROTOCOL_NAME: Final = b"omni_ros2"
 PROTOCOL_VERSION: Final = 1
 DEFAULT_PORT: Final = 51820
 
+RTPS_PORT_BASE: Final = 7400  # DDSI-RTPS 2.3, 9.6.1.1: PB
+RTPS_DOMAIN_GAIN: Final = 250  # DG; discovery multicast of domain d goes to PB + DG * d, user multicast to one more
+
 SESSION_ID_SIZE: Final = 8
 SEQUENCE_SIZE: Final = 8
 NONCE_SIZE: Final = 8

@@ -21,19 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from omni_core.constants import RTPS_DOMAIN_GAIN, RTPS_PORT_BASE
 from omni_core.types import Mac, PeerId
-from omni_core.wire.ethernet import EtherType, Transport, parse, transport
+from omni_core.wire.ethernet import UDP_HEADER, EtherType, parse, transport, udp_port
+from omni_core.wire.listening import is_listening
 
 GroupKey: TypeAlias = tuple[Mac, int]  # group MAC, UDP destination port; port 0: any other, and what has no port
-
-RTPS_PORT_BASE: Final = 7400  # DDSI-RTPS 2.3, 9.6.1.1: PB
-RTPS_DOMAIN_GAIN: Final = 250  # DG; discovery multicast of domain d goes to PB + DG * d, user multicast to one more
-
-_IGMP, _UDP, _ICMPV6 = 2, 17, 58
-_MLD = frozenset({130, 131, 132, 143})  # RFC 2710, 3: query, report, done; RFC 3810, 5.2: report of version 2
-_UDP_HEADER = 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ def group_key(frame: bytes) -> GroupKey | None:
     found = transport(frame)
     if found is None:
         return mac, 0
-    return None if _is_listening(frame, header.ethertype, found) else (mac, _udp_port(frame, found))
+    return None if is_listening(frame, header.ethertype, found) else (mac, udp_port(frame, found))
 
 
 def is_watched(frame: bytes) -> bool:
@@ -86,24 +81,10 @@ def is_watched(frame: bytes) -> bool:
     header, found = parse(frame), transport(frame)
     if header is None or found is None:
         return False
-    if _is_listening(frame, header.ethertype, found):
+    if is_listening(frame, header.ethertype, found):
         return True
-    port = _udp_port(frame, found)
+    port = udp_port(frame, found)
     if port < RTPS_PORT_BASE or (port - RTPS_PORT_BASE) % RTPS_DOMAIN_GAIN:
         return False
-    body = found.offset + _UDP_HEADER
+    body = found.offset + UDP_HEADER
     return frame[body : body + 4] == b"RTPS"
-
-
-def _is_listening(frame: bytes, ethertype: int, found: Transport) -> bool:
-    """IGMP or MLD: a host says, or a router asks, which groups are listened to."""
-    if ethertype == EtherType.IPV4:
-        return found.protocol == _IGMP
-    return found.protocol == _ICMPV6 and found.offset < len(frame) and frame[found.offset] in _MLD
-
-
-def _udp_port(frame: bytes, found: Transport) -> int:
-    """Destination port; 0 when there is none."""
-    if found.protocol != _UDP or not found.is_first or len(frame) < found.offset + _UDP_HEADER:
-        return 0
-    return int.from_bytes(frame[found.offset + 2 : found.offset + 4], "big")

@@ -7,12 +7,12 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 
+from omni_core.constants import RTPS_DOMAIN_GAIN, RTPS_PORT_BASE
 from omni_core.dds.diagnosis import Profile
 from omni_core.dds.profiles import FASTDDS2_DISTROS, PROFILE_VARIABLES
 from omni_core.dds.settings import SETTINGS, Setting
 from omni_core.io.netlink import Netlink
 
-PORT_BASE, DOMAIN_GAIN = 7400, 250  # DDSI-RTPS 2.5, section 9.6.2.3
 PROFILE_MAX = 1 << 20  # bytes
 
 
@@ -70,7 +70,7 @@ def local_only_processes(domain: int) -> list[str]:
 
     So Fast DDS ends up with the profile of `omni dds` when it starts before the overlay has its address.
     """
-    local = _bound_to_loopback(PORT_BASE + DOMAIN_GAIN * domain)
+    local = _bound_to_loopback(RTPS_PORT_BASE + RTPS_DOMAIN_GAIN * domain)
     by_process: dict[str, set[bool]] = defaultdict(set)
     for fd in glob.iglob("/proc/[0-9]*/fd/*"):
         try:
@@ -94,7 +94,7 @@ def _bound_to_loopback(first_port: int) -> dict[str, bool]:
         for row in rows:
             address, _, port = row[1].partition(":")
             # Groups are bound as well, whatever the interface.
-            if first_port <= int(port, 16) < first_port + DOMAIN_GAIN and address != "0100FFEF":
+            if first_port <= int(port, 16) < first_port + RTPS_DOMAIN_GAIN and address != "0100FFEF":
                 found[row[9]] = address == loopback
     return found
 

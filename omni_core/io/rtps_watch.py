@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Collection
 
+from omni_core.constants import RTPS_DOMAIN_GAIN, RTPS_PORT_BASE
 from omni_core.dds.diagnosis import Wire
 
 ETH_P_ALL = 0x0003  # linux/if_ether.h
@@ -18,7 +19,6 @@ UDP, IPV6_FRAGMENT = 17, 44  # IANA protocol numbers
 RTPS_MAGIC = b"RTPS"
 VENDORS = {b"\x01\x0f": "Fast DDS", b"\x01\x10": "Cyclone DDS", b"\x01\x01": "Connext"}  # OMG's list
 SPDP_GROUP = "239.255.0.1"  # DDSI-RTPS 2.5, section 9.6.2.4
-PORT_BASE, DOMAIN_GAIN = 7400, 250  # section 9.6.2.3
 _STEP = 0.2  # s; how soon a watch ends
 
 
@@ -49,7 +49,7 @@ class RtpsWatch:
             self._sockets.append(group)
             try:
                 group.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                group.bind((SPDP_GROUP, PORT_BASE + DOMAIN_GAIN * domain))
+                group.bind((SPDP_GROUP, RTPS_PORT_BASE + RTPS_DOMAIN_GAIN * domain))
                 request = socket.inet_aton(SPDP_GROUP) + socket.inet_aton(vip4)
                 group.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
                 self._threads.append(threading.Thread(target=self._watch_group, args=(group,)))
@@ -109,12 +109,12 @@ def count(frame: bytes, outgoing: bool, domain: int, peer: Collection[bytes], se
     if protocol != UDP or frame[at + 8 : at + 12] != RTPS_MAGIC or len(frame) < at + 16:
         return
     port = struct.unpack_from("!H", frame, at + 2)[0]
-    ours = PORT_BASE + DOMAIN_GAIN * domain <= port < PORT_BASE + DOMAIN_GAIN * (domain + 1)
+    ours = RTPS_PORT_BASE + RTPS_DOMAIN_GAIN * domain <= port < RTPS_PORT_BASE + RTPS_DOMAIN_GAIN * (domain + 1)
     if outgoing:
         seen.ours_multicast += multicast and ours
     elif not peer or source in peer:
-        if multicast and port >= PORT_BASE:
-            seen.domains.add((port - PORT_BASE) // DOMAIN_GAIN)
+        if multicast and port >= RTPS_PORT_BASE:
+            seen.domains.add((port - RTPS_PORT_BASE) // RTPS_DOMAIN_GAIN)
         if ours:
             seen.vendors.add(VENDORS.get(frame[at + 14 : at + 16], "another DDS"))  # behind magic and version
             seen.peer_multicast += multicast

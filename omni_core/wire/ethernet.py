@@ -25,7 +25,8 @@ _ARP_IPV4_REQUEST = bytes.fromhex("0001 0800 06 04 0001")  # RFC 826: Ethernet, 
 _ARP_SIZE = 28
 _IPV6_HEADER = 40
 _HOP_BY_HOP = 0
-_ICMPV6 = 58
+_UDP, _ICMPV6 = 17, 58
+UDP_HEADER = 8  # bytes
 _NEIGHBOUR_SOLICITATION = 135
 _SOLICITATION_SIZE = 24
 _LIMITED_BROADCAST = IPv4Address("255.255.255.255")
@@ -151,6 +152,13 @@ def transport(frame: bytes) -> Transport | None:
             return None
         protocol, offset = packet[offset], offset + 8 * (packet[offset + 1] + 1)
     return Transport(protocol, len(frame) - len(packet) + offset, True)
+
+
+def udp_port(frame: bytes, found: Transport) -> int:
+    """Destination port; 0 when there is no whole UDP header."""
+    if found.protocol != _UDP or not found.is_first or len(frame) < found.offset + UDP_HEADER:
+        return 0
+    return int.from_bytes(frame[found.offset + 2 : found.offset + 4], "big")
 
 
 def _payload_offset(frame: bytes) -> int:

@@ -4,11 +4,17 @@ table says (io/multicast_groups.py). Total."""
 from __future__ import annotations
 
 from omni_core.types import Mac
-from omni_core.wire.ethernet import EtherType, parse, transport
+from omni_core.wire.ethernet import EtherType, Transport, parse, transport
 
 _IGMP, _ICMPV6 = 2, 58
-_MLD_QUERY = 130  # RFC 3810, 5.1
-_MLD_REPORTS = frozenset({131, 132, 143})  # RFC 2710, 3: report, done; RFC 3810, 5.2: report of version 2
+_MLD = frozenset({130, 131, 132, 143})  # RFC 2710, 3: query, report, done; RFC 3810, 5.2: report of version 2
+
+
+def is_listening(frame: bytes, ethertype: int, found: Transport) -> bool:
+    """IGMP or MLD: a host says, or a router asks, which groups are listened to."""
+    if ethertype == EtherType.IPV4:
+        return found.protocol == _IGMP
+    return found.protocol == _ICMPV6 and found.offset < len(frame) and frame[found.offset] in _MLD
 
 
 def listening_from(frame: bytes) -> Mac | None:
@@ -16,9 +22,4 @@ def listening_from(frame: bytes) -> Mac | None:
     header, found = parse(frame), transport(frame)
     if header is None or found is None:
         return None
-    if header.ethertype == EtherType.IPV4:
-        return header.source if found.protocol == _IGMP else None
-    if found.protocol == _ICMPV6 and found.offset < len(frame):
-        kind = frame[found.offset]
-        return header.source if kind in _MLD_REPORTS or kind == _MLD_QUERY else None
-    return None
+    return header.source if is_listening(frame, header.ethertype, found) else None

@@ -16,8 +16,9 @@ import hashlib
 import struct
 from typing import Final, NamedTuple
 
+from omni_core.constants import RTPS_DOMAIN_GAIN, RTPS_PORT_BASE
 from omni_core.types import Mac
-from omni_core.wire.ethernet import EtherType, parse, transport
+from omni_core.wire.ethernet import UDP_HEADER, EtherType, parse, transport, udp_port
 from omni_core.wire.inband import NAME_SIZE
 
 PREFIX_SIZE: Final = 12
@@ -25,8 +26,6 @@ DEFAULT_LEASE: Final = 20.0  # s; Fast DDS's (the specification says 100)
 LEASE_MIN: Final = 1.0
 LEASE_MAX: Final = 300.0  # also in place of "infinite"
 
-_PORT_BASE, _DOMAIN_GAIN = 7400, 250  # 9.6.1.1
-_UDP, _UDP_HEADER = 17, 8
 _RTPS = b"RTPS"
 _HEADER = 20
 _DATA_HEAD = 24
@@ -57,14 +56,15 @@ def parse_announcement(frame: bytes) -> Announcement | None:
     header, found = parse(frame), transport(frame)
     if header is None or found is None or not frame[0] & 1:
         return None
-    if found.protocol != _UDP or not found.is_first or len(frame) < found.offset + _UDP_HEADER:
-        return None
+    port = udp_port(frame, found)
     if header.ethertype == EtherType.IPV4 and frame[header.payload + 6] & 0x20:
         return None  # more fragments
-    port, size = struct.unpack_from("!HH", frame, found.offset + 2)
-    domain, rest = divmod(port - _PORT_BASE, _DOMAIN_GAIN)
-    message = frame[found.offset + _UDP_HEADER : found.offset + size]
-    if domain < 0 or rest or found.offset + size > len(frame):
+    domain, rest = divmod(port - RTPS_PORT_BASE, RTPS_DOMAIN_GAIN)
+    if domain < 0 or rest:
+        return None
+    (size,) = struct.unpack_from("!H", frame, found.offset + 4)
+    message = frame[found.offset + UDP_HEADER : found.offset + size]
+    if found.offset + size > len(frame):
         return None
     read = _read_message(message)
     if read is None:

@@ -9,15 +9,11 @@ import stat
 from collections.abc import Callable
 
 from omni_core.cli.doctor.finding import Finding, Machine, note, ok, problem, warning
+from omni_core.io.capability import CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN, effective_capabilities
 
 KERNEL_ENGINE = (5, 12)  # 64-bit atomic fetch-and-add with its result in BPF
 TUN = "/dev/net/tun"
 BPF_FS = "/sys/fs/bpf"
-
-# linux/capability.h
-CAP_NET_ADMIN = 12
-CAP_SYS_ADMIN = 21
-CAP_BPF = 39
 
 
 def kernel_version(machine: Machine) -> Finding:
@@ -31,14 +27,12 @@ def kernel_version(machine: Machine) -> Finding:
     return ok("kernel", f"Linux {release}, new enough for the kernel engine ({wanted}) too")
 
 
-def effective_capabilities(machine: Machine) -> int:
-    """Bit mask of /proc/self/status; 0 when it does not say."""
-    match = re.search(r"^CapEff:\s*([0-9a-fA-F]+)$", machine.read("/proc/self/status") or "", re.MULTILINE)
-    return int(match[1], 16) if match else 0
+def _capabilities(machine: Machine) -> int:
+    return effective_capabilities(machine.read("/proc/self/status") or "") or 0
 
 
 def net_admin(machine: Machine) -> Finding:
-    if effective_capabilities(machine) >> CAP_NET_ADMIN & 1:
+    if _capabilities(machine) >> CAP_NET_ADMIN & 1:
         return ok("CAP_NET_ADMIN", "granted")
     return problem(
         "CAP_NET_ADMIN", "missing: no overlay interface can be made (a Nucleus needs none)",
@@ -48,7 +42,7 @@ def net_admin(machine: Machine) -> Finding:
 
 def bpf_capability(machine: Machine) -> Finding:
     """CAP_BPF and CAP_PERFMON suffice to load the programs; to take them off again, the kernel wants CAP_SYS_ADMIN."""
-    capabilities = effective_capabilities(machine)
+    capabilities = _capabilities(machine)
     if capabilities >> CAP_SYS_ADMIN & 1:
         return ok("CAP_SYS_ADMIN", "granted")
     if capabilities >> CAP_BPF & 1:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from omni_core.dataplane.groups import RTPS_DOMAIN_GAIN, RTPS_PORT_BASE, GroupKey, GroupPolicy
+from omni_core.constants import RTPS_DOMAIN_GAIN, RTPS_PORT_BASE
+from omni_core.dataplane.groups import GroupKey, GroupPolicy
 from omni_core.types import Mac, PeerId
 from omni_core.wire.interest import Interest
 
