@@ -110,3 +110,5 @@ EDGE_REQUESTS_PER_SECOND: Final = 64  # that the Nucleus answers to one edge; a 
 EDGE_REQUEST_BURST: Final = 256  # a look-up of QUEUE_DESTINATIONS at once
 UNREGISTERED_MAX: Final = 4096  # keys with a session but no registration at a Nucleus; the oldest gives way
 CLUSTER_EDGES_MAX: Final = 65536
+LEASE_TIME: Final = 86400.0  # s that a leased VIP4 stays its holder's after that was last there: a robot in repair
+DRAIN_TIME: Final = 10.0  # s; edges that have another Nucleus leave within a few

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from omni_core.constants import (
@@ -25,6 +27,7 @@ from omni_core.constants import (
 )
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.drops import DropReason
+from omni_core.engines.nucleus_events import EdgeChanged, EdgeRefused, NucleusEvent
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.events import SessionCreated, SessionRetired, SessionUsable
@@ -34,7 +37,7 @@ from omni_core.session.sessions import Sessions
 from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken, edge_from_register, superseded
 from omni_core.signaling.codec import decode_message, encode_message
 from omni_core.signaling.edge import Edge
-from omni_core.signaling.endpoints import PackedEndpoint, observed_endpoint
+from omni_core.signaling.endpoints import PackedEndpoint, observed_endpoint, unpack_endpoint
 from omni_core.signaling.link import SignalingLink
 from omni_core.signaling.messages import (
     DELTA_ROOM,
@@ -50,10 +53,13 @@ from omni_core.signaling.messages import (
     RegisterAck,
     Status,
 )
-from omni_core.signaling.store import MemoryStore, Store
+from omni_core.signaling.store import ChangeKind, Conflict, MemoryStore, Store
 from omni_core.types import Endpoint, PublicKey, RandomBytes
 from omni_core.wire.control import ControlType, decode_signaling
 
+_COUNTERS = {
+    ChangeKind.JOINED: "joins", ChangeKind.MOVED: "moves", ChangeKind.LEFT: "leaves", ChangeKind.DEPARTED: "departures",
+}  # fmt: skip
 _NO_REQUEST = 0  # in an answer that nobody asked for
 
 
@@ -97,11 +103,13 @@ class NucleusEngine:
         self._interval = heartbeat_interval
         self._sessions = Sessions(identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns)
         self.drops = self._sessions.drops  # one set of counters
+        self.draining = False
         self._links: dict[int, SignalingLink] = {}  # by the session id on what we receive
         self._parties: dict[PublicKey, _Party] = {}
         self._strangers: OrderedDict[PublicKey, None] = OrderedDict()  # parties that are not registered, oldest first
         self._pushes: dict[str, float] = {}  # cluster -> when; PUSH_INTERVAL is one for all, so insertion is time order
         self._datagrams: list[tuple[bytes, Endpoint]] = []
+        self._events: list[NucleusEvent] = []
         self._status = {p.name: ClusterStatus(p.name, p.admission_key is None) for p in self._policies.values()}
 
     # --- pump -----------------------------------------------------------------------------------------------------
@@ -115,22 +123,20 @@ class NucleusEngine:
                 self._receive_signaling(data, source, now)
             except RemoteViolation as violation:
                 self.drops.add(violation.reason)
+            self._follow_store(now)
         else:
             self._sessions.receive(data, source, now)
             self._follow_sessions(now)
 
     def next_timer(self) -> float | None:
-        times = (self._sessions.next_timer(), self._store.next_expiry(), next(iter(self._pushes.values()), None))
+        times = (self._sessions.next_timer(), self._store.next_timer(), next(iter(self._pushes.values()), None))
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         self._sessions.handle_timer(now)
         self._follow_sessions(now)
-        for edge in self._store.expire(now):
-            if edge.key in self._parties:
-                self._strangers[edge.key] = None
-            self._status[edge.cluster].departures += 1
-            self._changed(edge.cluster, now)
+        self._store.handle_timer(now)
+        self._follow_store(now)
         for cluster in [name for name, when in self._pushes.items() if when <= now]:
             del self._pushes[cluster]
             self._push(cluster)
@@ -139,6 +145,10 @@ class NucleusEngine:
         datagrams = self._sessions.take_datagrams() + self._datagrams
         self._datagrams = []
         return datagrams
+
+    def take_events(self) -> list[NucleusEvent]:
+        events, self._events = self._events, []
+        return events
 
     def close(self, now: float) -> None:
         """Wipe all keys. Idempotent. Edges notice by missed answers."""
@@ -225,44 +235,54 @@ class NucleusEngine:
 
     def _answer(self, message: Message, origin: _Origin) -> None:
         """On the link that the request came on: the asker has that one, whatever became of others."""
+        if origin.link.receive_id not in self._links:
+            return  # the answer took its time, and the session has ended
         self._datagrams.append((origin.link.seal(encode_message(message)), origin.source))
 
     # --- messages -------------------------------------------------------------------------------------------------
 
     def _on_register(self, register: Register, origin: _Origin, now: float) -> None:
-        store, link = self._store, origin.link
         observed = observed_endpoint(origin.source)
+        link = origin.link
         try:
-            edge = edge_from_register(register, link.remote, link.handshake_hash, observed, self._policies, store)
-            self._put(edge, origin, now)
+            edge = edge_from_register(register, link.remote, link.handshake_hash, observed, self._policies, self._store)
         except Refused as refused:
-            self.drops.add(refused.reason)
-            if register.cluster in self._status:
-                self._status[register.cluster].refusals += 1
-            reason = str(refused).encode()[:REASON_MAX].decode(errors="ignore")
-            self._answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), origin)
+            self._refuse(register, refused, origin)
             return
-        self._strangers.pop(edge.key, None)
-        since = register.seen if register.epoch == store.epoch else store.before(edge.cluster, now - RECENT_PEERS)
-        delta = store.delta(edge.cluster, since, DELTA_ROOM)
-        origin.party.told = delta.until
-        interval_ms = round(self._interval * 1000)
-        self._answer(RegisterAck(register.request, Status.OK, "", observed, store.epoch, interval_ms, delta), origin)
-
-    def _put(self, edge: Edge, origin: _Origin, now: float) -> None:
-        """Raises Refused."""
         known = self._store.get(edge.key)
         if known is not None and known.record == edge.record:
             self._alive(known, edge.observed, edge.local, origin, now)
+            self._registered(register, edge, origin, now)
             return
-        conflict = self._store.put(edge, self._deadline(now), now)
+        self._store.claim(edge, self._deadline(now), now, partial(self._claimed, register, edge, origin))
+
+    def _claimed(self, register: Register, edge: Edge, origin: _Origin, conflict: Conflict | None, now: float) -> None:
         if conflict is not None:
-            raise address_taken(edge, *conflict)
-        if known is not None and known.cluster != edge.cluster:
-            self._status[known.cluster].leaves += 1
-            self._changed(known.cluster, now)
-        self._status[edge.cluster].joins += 1
-        self._changed(edge.cluster, now)
+            self._refuse(register, address_taken(edge, conflict), origin)
+        else:
+            self._registered(register, edge, origin, now)
+
+    def _registered(self, register: Register, edge: Edge, origin: _Origin, now: float) -> None:
+        store = self._store
+        self._strangers.pop(edge.key, None)
+        since = store.since(edge.cluster, register.epoch, register.seen)
+        if since is None:
+            since = store.before(edge.cluster, now - RECENT_PEERS)
+        delta = store.delta(edge.cluster, since, DELTA_ROOM)
+        origin.party.told = delta.until
+        interval_ms = round(self._interval * 1000)
+        ack = RegisterAck(
+            register.request, Status.OK, "", edge.observed, store.epoch, interval_ms, delta, draining=self.draining
+        )
+        self._answer(ack, origin)
+
+    def _refuse(self, register: Register, refused: Refused, origin: _Origin) -> None:
+        self.drops.add(refused.reason)
+        if register.cluster in self._status:
+            self._status[register.cluster].refusals += 1
+        reason = str(refused).encode()[:REASON_MAX].decode(errors="ignore")
+        self._events.append(EdgeRefused(register.cluster, origin.link.remote, origin.source, reason))
+        self._answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), origin)
 
     def _on_heartbeat(self, heartbeat: Heartbeat, origin: _Origin, now: float) -> None:
         store, edge = self._store, self._store.get(origin.link.remote)
@@ -270,6 +290,10 @@ class NucleusEngine:
             self._leave(edge, heartbeat, origin, now)
             return
         observed = observed_endpoint(origin.source)
+        if heartbeat.standby:
+            ack = HeartbeatAck(heartbeat.request, Status.OK, "", observed, store.epoch, NO_DELTA, self.draining)
+            self._answer(ack, origin)
+            return
         status, reason, delta = Status.OK, "", NO_DELTA
         if edge is None or heartbeat.epoch != store.epoch:
             self.drops.add(DropReason.NOT_REGISTERED)
@@ -282,16 +306,15 @@ class NucleusEngine:
             self._alive(edge, observed, heartbeat.local, origin, now)
             delta = store.delta(edge.cluster, heartbeat.seen, DELTA_ROOM)
             origin.party.told = delta.until
-        self._answer(HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta), origin)
+        ack = HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta, self.draining)
+        self._answer(ack, origin)
 
     def _leave(self, edge: Edge | None, heartbeat: Heartbeat, origin: _Origin, now: float) -> None:
         """The edge's sessions go with it: what the network still holds of its packets can not bring it back."""
         if edge is not None:
             if heartbeat.version < edge.version:
                 raise RemoteViolation(DropReason.STALE_RECORD)
-            self._store.remove(edge.key)
-            self._status[edge.cluster].leaves += 1
-            self._changed(edge.cluster, now)
+            self._store.remove(edge.key, now)
         self._sessions.forget(origin.link.remote, now)
         self._follow_sessions(now)
 
@@ -318,15 +341,22 @@ class NucleusEngine:
         self._store.touch(edge, self._deadline(now))
         if origin.newest and (edge.observed != observed or edge.local != local):
             self._store.move(edge, observed, local, now)
-            self._status[edge.cluster].moves += 1
-            self._changed(edge.cluster, now)
 
     def _deadline(self, now: float) -> float:
         return now + HEARTBEATS_MISSED * self._interval
 
-    def _changed(self, cluster: str, now: float) -> None:
-        if self._store.is_mesh(cluster):
-            self._pushes.setdefault(cluster, now + PUSH_INTERVAL)
+    def _follow_store(self, now: float) -> None:
+        for kind, edge in self._store.take_changes():
+            status = self._status[edge.cluster]
+            setattr(status, _COUNTERS[kind], getattr(status, _COUNTERS[kind]) + 1)
+            if edge.key in self._parties and self._store.get(edge.key) is None:
+                self._strangers[edge.key] = None
+            if self._store.is_mesh(edge.cluster):
+                self._pushes.setdefault(edge.cluster, now + PUSH_INTERVAL)
+            vip4 = str(IPv4Address(edge.vip4)) if edge.vip4 else ""
+            self._events.append(
+                EdgeChanged(kind, edge.cluster, edge.key, edge.name, vip4, unpack_endpoint(edge.observed))
+            )
 
     def _push(self, cluster: str) -> None:
         """Tell every edge of a mesh what it was not told yet. Edges that were told alike get the same bytes."""

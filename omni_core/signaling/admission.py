@@ -15,7 +15,7 @@ from omni_core.errors import OmniError, RemoteViolation
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint, unpack_endpoint
 from omni_core.signaling.messages import Register, Status
-from omni_core.signaling.store import Store
+from omni_core.signaling.store import Conflict, Store
 from omni_core.types import PublicKey, format_mac
 
 
@@ -85,6 +85,7 @@ def edge_from_register(
         mac=record.mac,
         observed=observed,
         local=register.local,
+        name=record.name,
     )
 
 
@@ -99,17 +100,22 @@ def superseded(known: Edge) -> Refused:
     )
 
 
-def address_taken(edge: Edge, address: bytes, holder: Edge) -> Refused:
-    """The refusal when ``holder`` has one of the addresses of ``edge``."""
+def address_taken(edge: Edge, conflict: Conflict) -> Refused:
+    """The refusal when another key has one of the addresses of ``edge``."""
+    address, holder, at = conflict
     if address == edge.mac:
         what, setting = f"MAC {format_mac(address)}", "MAC"
     else:
         vip = ipaddress.ip_address(address)
         what, setting = f"VIP {vip}", "vip4" if vip.version == 4 else "key"
+    if at is None:
+        sentence = f"{what} is leased to key {short_key(holder)}, which is away; choose another {setting}"
+    else:
+        place = unpack_endpoint(at)
+        sentence = f"{what} is held by key {short_key(holder)} at {place}; choose another {setting} or stop that edge"
     return Refused(
         Status.ADDRESS_TAKEN,
-        f"{what} is held by key {short_key(holder.key)} at {unpack_endpoint(holder.observed)}; choose another "
-        f"{setting} or stop that edge",
+        sentence,
         DropReason.NOT_ADMITTED,
     )
 

@@ -13,6 +13,7 @@ from omni_core.crypto.record import RECORD_MAX
 from omni_core.drops import DropReason
 from omni_core.errors import LocalMisuse, RemoteViolation
 from omni_core.signaling.endpoints import PackedEndpoint, check_packed
+from omni_core.signaling.leases import Lease
 from omni_core.signaling.messages import (
     ADDRESS_SIZES,
     CLUSTER_MAX,
@@ -43,11 +44,13 @@ REGISTER, REGISTER_ACK, HEARTBEAT, HEARTBEAT_ACK, QUERY_PEER, PEER_INFO, CONNECT
 
 # Keys
 KIND, REQUEST, STATUS, REASON, CLUSTER, RECORD, ENDPOINTS, PROOF, EPOCH, SINCE = range(10)
-UNTIL, SIZE, JOINS, LEAVES, FLAGS, VERSION, OBSERVED, ADDRESS, INTERVAL = range(10, 19)
+UNTIL, SIZE, JOINS, LEAVES, FLAGS, VERSION, OBSERVED, ADDRESS, INTERVAL, LEASE = range(10, 20)
 
 # Bits of FLAGS
 MORE, LOST, OMITTED = 1, 2, 4  # in a delta
-LEAVE = 1  # in a heartbeat
+DRAINING = 8  # beside them
+LEAVE, STANDBY = 1, 2  # in a heartbeat
+WANTS_VIP4 = 1  # in a register; without any bit it has no FLAGS
 
 _UINT32 = (1 << 32) - 1
 _UINT64 = (1 << 64) - 1
@@ -77,20 +80,26 @@ def decode_message(body: bytes) -> Message:
 
 
 def _encode_register(m: Register) -> Fields:
-    return {
+    fields: Fields = {
         KIND: REGISTER, REQUEST: m.request, CLUSTER: m.cluster, RECORD: m.record, ENDPOINTS: m.local,
         PROOF: m.proof, EPOCH: m.epoch, SINCE: m.seen,
     }  # fmt: skip
+    if m.wants_vip4:
+        fields[FLAGS] = WANTS_VIP4
+    return fields
 
 
 def _encode_register_ack(m: RegisterAck) -> Fields:
-    return _answer_fields(REGISTER_ACK, m) | {INTERVAL: m.interval_ms}
+    fields = _answer_fields(REGISTER_ACK, m) | {INTERVAL: m.interval_ms}
+    if m.lease is not None:
+        fields[LEASE] = m.lease.address + bytes([m.lease.prefix_length])
+    return fields
 
 
 def _encode_heartbeat(m: Heartbeat) -> Fields:
     return {
         KIND: HEARTBEAT, REQUEST: m.request, ENDPOINTS: m.local, EPOCH: m.epoch, SINCE: m.seen,
-        FLAGS: LEAVE if m.leave else 0, VERSION: m.version,
+        FLAGS: m.leave * LEAVE | m.standby * STANDBY, VERSION: m.version,
     }  # fmt: skip
 
 
@@ -118,7 +127,7 @@ def _answer_fields(kind: int, m: RegisterAck | HeartbeatAck) -> Fields:
     fields: Fields = {
         KIND: kind, REQUEST: m.request, STATUS: int(m.status), EPOCH: m.epoch,
         SINCE: delta.since, UNTIL: delta.until, SIZE: delta.size,
-        FLAGS: delta.more * MORE | delta.lost * LOST | delta.omitted * OMITTED,
+        FLAGS: delta.more * MORE | delta.lost * LOST | delta.omitted * OMITTED | m.draining * DRAINING,
     }  # fmt: skip
     if m.reason:
         fields[REASON] = m.reason
@@ -154,6 +163,7 @@ def _decode_register(f: Fields) -> Register:
         _endpoints(f.get(ENDPOINTS), LOCAL_ENDPOINTS_MAX),
         _uint(f, EPOCH, _UINT64),
         _uint(f, SINCE, _CHANGE_MAX),
+        bool(_uint(f, FLAGS, _UINT32) & WANTS_VIP4) if FLAGS in f else False,
     )
 
 
@@ -166,17 +176,21 @@ def _decode_register_ack(f: Fields) -> RegisterAck:
         _uint(f, EPOCH, _UINT64),
         _uint(f, INTERVAL, _UINT32),
         _delta(f),
+        _lease(f),
+        bool(_uint(f, FLAGS, _UINT32) & DRAINING),
     )
 
 
 def _decode_heartbeat(f: Fields) -> Heartbeat:
+    flags = _uint(f, FLAGS, _UINT32)
     return Heartbeat(
         _uint(f, REQUEST, _UINT32),
         _uint(f, EPOCH, _UINT64),
         _uint(f, SINCE, _CHANGE_MAX),
         _uint(f, VERSION, _UINT64),
         _endpoints(f.get(ENDPOINTS), LOCAL_ENDPOINTS_MAX),
-        bool(_uint(f, FLAGS, _UINT32) & LEAVE),
+        bool(flags & LEAVE),
+        bool(flags & STANDBY),
     )
 
 
@@ -188,6 +202,7 @@ def _decode_heartbeat_ack(f: Fields) -> HeartbeatAck:
         _observed(f),
         _uint(f, EPOCH, _UINT64),
         _delta(f),
+        bool(_uint(f, FLAGS, _UINT32) & DRAINING),
     )
 
 
@@ -270,6 +285,15 @@ def _endpoints(value: object, most: int) -> tuple[PackedEndpoint, ...]:
 
 def _observed(fields: Fields) -> PackedEndpoint | None:
     return _endpoints([fields[OBSERVED]], 1)[0] if OBSERVED in fields else None
+
+
+def _lease(fields: Fields) -> Lease | None:
+    if LEASE not in fields:
+        return None
+    packed = _bytes(fields, LEASE, (5,))
+    if not 1 <= packed[4] <= 32:
+        raise _malformed("lease")
+    return Lease(packed[:4], packed[4])
 
 
 def _entry(record: object, endpoints: object) -> PeerEntry:

@@ -20,6 +20,7 @@ class Edge:
     mac: Mac
     observed: PackedEndpoint
     local: tuple[PackedEndpoint, ...]
+    name: str = ""  # of the record
     change: int = 0  # number of its latest change in the cluster's log
     changed: float = 0.0  # when that was
     deadline: float = 0.0  # it has departed when no heartbeat came until then

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from omni_core.constants import LOCAL_ENDPOINTS_MAX
 from omni_core.signaling.endpoints import PackedEndpoint
+from omni_core.signaling.leases import Lease
 from omni_core.types import PublicKey
 from omni_core.wire.control import SIGNALING_PAYLOAD
 
@@ -38,6 +39,8 @@ class Status(IntEnum):
     NOT_REGISTERED = 6
     CLUSTER_FULL = 7
     NOT_FOUND = 8  # answer to a query
+    NOT_ALLOWED = 9  # the key is not in the cluster's allow list, or has another name or VIP there
+    DENIED = 10  # an administrator has shut this key out
 
 
 class PeerEntry(NamedTuple):
@@ -78,6 +81,7 @@ class Register:
     local: tuple[PackedEndpoint, ...]
     epoch: int = 0  # of the Nucleus that told ``seen``; 0: none
     seen: int = 0  # last change number applied
+    wants_vip4: bool = False  # lease one; a VIP4 in the record is the one that it had
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class RegisterAck:
     epoch: int  # random number of this run of the Nucleus: change numbers count within it
     interval_ms: int  # how often heartbeats are expected
     delta: Delta
+    lease: Lease | None = None  # to be put into a new record, unless it is there already
+    draining: bool = False  # this Nucleus is about to stop: go to another one, if there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class Heartbeat:
     version: int  # of the record that this edge registered with
     local: tuple[PackedEndpoint, ...]
     leave: bool = False  # the edge goes, nothing is answered
+    standby: bool = False  # the edge is registered elsewhere, and only wants to know whether this Nucleus is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,7 @@ class HeartbeatAck:
     observed: PackedEndpoint | None
     epoch: int
     delta: Delta
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

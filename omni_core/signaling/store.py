@@ -6,21 +6,61 @@ A public key is registered in one cluster at a time. Every operation is O(1), or
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum, unique
+from typing import NamedTuple, Protocol, TypeAlias
 
-from omni_core.constants import MESH_LIMIT
+from omni_core.constants import LEASE_TIME, MESH_LIMIT
 from omni_core.signaling.changes import ChangeLog
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint
+from omni_core.signaling.lease_book import HeldLease, LeaseBook
+from omni_core.signaling.leases import Lease, Vip4Pool
 from omni_core.signaling.messages import Delta
 from omni_core.types import PublicKey
 
 
+@unique
+class ChangeKind(Enum):
+    JOINED = "joined"  # new, or came back with a new record
+    MOVED = "moved"  # reached elsewhere now
+    LEFT = "left"  # said goodbye, was removed, or registers in another cluster
+    DEPARTED = "departed"  # heartbeats missed
+
+
+class Change(NamedTuple):
+    """Of a cluster, whoever caused it: with a store that several Nuclei share, also another one."""
+
+    kind: ChangeKind
+    edge: Edge
+
+
+class Conflict(NamedTuple):
+    """A registration that cannot be, and nothing has changed: ``holder`` has ``address``, live or by a lease."""
+
+    address: bytes
+    holder: PublicKey
+    at: PackedEndpoint | None  # None: it is not there now
+
+
+Claimed: TypeAlias = "Callable[[Conflict | None, float], None]"  # (None: done, now)
+Leased: TypeAlias = "Callable[[Lease | None, float], None]"  # (None: no address is free, now)
+
+
 class Store(Protocol):
+    """What is read is here and at once. What may collide with another Nucleus takes a round trip, and ends in a call of
+    ``done``, which may come before the method returns.
+    """
+
+    lease_time: float
+    """s that a VIP4 stays its holder's after that was last there."""
+
     @property
     def epoch(self) -> int:
         """64-bit random number, other than 0, of this life of the store: change numbers count within it."""
+
+    def since(self, cluster: str, epoch: int, seen: int) -> int | None:
+        """From where an edge goes on that has applied the changes up to ``seen`` of ``epoch``; None: not known here."""
 
     def __len__(self) -> int:
         """Live edges of all clusters."""
@@ -31,9 +71,12 @@ class Store(Protocol):
     def find(self, cluster: str, address: bytes) -> Edge | None:
         """By VIP4, VIP6, MAC or public key."""
 
-    def put(self, edge: Edge, deadline: float, now: float) -> tuple[bytes, Edge] | None:
-        """Register, in place of an older registration of the same key in any cluster. None when done; otherwise the
-        first of its addresses that another live edge holds, with that edge, and nothing has changed.
+    def claim(self, edge: Edge, deadline: float, now: float, done: Claimed) -> None:
+        """Register, in place of an older registration of the same key in any cluster; a lease of its VIP4 goes on."""
+
+    def lease(self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, now: float, done: Leased) -> None:
+        """A VIP4 for ``key``: the one it holds, else ``wanted`` (b"": none) if that is free and of the pool, else a
+        free one of the pool. When none is free, the one that expired first is given again.
         """
 
     def move(self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], now: float) -> None:
@@ -42,11 +85,14 @@ class Store(Protocol):
     def touch(self, edge: Edge, deadline: float) -> None:
         """It lives. Deadlines only grow from call to call (one life time for all)."""
 
-    def remove(self, key: PublicKey) -> Edge | None: ...
-    def expire(self, now: float) -> list[Edge]:
-        """Remove and return the edges whose deadline has come."""
+    def remove(self, key: PublicKey, now: float) -> None: ...
 
-    def next_expiry(self) -> float | None: ...
+    def handle_timer(self, now: float) -> None:
+        """Edges whose deadline has come depart."""
+
+    def next_timer(self) -> float | None: ...
+    def take_changes(self) -> list[Change]:
+        """What has happened since the last call, in order."""
 
     # --- of one cluster ---
     def size(self, cluster: str) -> int: ...
@@ -63,26 +109,38 @@ class Store(Protocol):
     def is_mesh(self, cluster: str) -> bool:
         """Small enough that every edge is told of every other."""
 
+    def leases(self, cluster: str) -> Iterator[HeldLease]:
+        """Those that are held, also by edges that are away."""
+
+    def restore_leases(self, cluster: str, leases: Iterable[HeldLease], now: float) -> int:
+        """From a backup; how many were taken. Those of addresses or keys that hold one already are left out."""
+
 
 class _Cluster:
-    __slots__ = ("index", "log")
+    __slots__ = ("index", "leases", "log")
 
     def __init__(self, mesh_limit: int) -> None:
         self.index: dict[bytes, Edge] = {}
         self.log = ChangeLog(mesh_limit)
+        self.leases = LeaseBook()
 
 
 class MemoryStore:
     """The Store of one process. Its memory ends with it: edges register again."""
 
-    def __init__(self, epoch: int, mesh_limit: int = MESH_LIMIT) -> None:
+    def __init__(self, epoch: int, mesh_limit: int = MESH_LIMIT, lease_time: float = LEASE_TIME) -> None:
         self.epoch = epoch
+        self.lease_time = lease_time
         self._mesh_limit = mesh_limit
         self._edges: OrderedDict[PublicKey, Edge] = OrderedDict()  # by deadline, ascending
         self._clusters: dict[str, _Cluster] = {}
+        self._changes: list[Change] = []
 
     def __len__(self) -> int:
         return len(self._edges)
+
+    def since(self, cluster: str, epoch: int, seen: int) -> int | None:
+        return seen if epoch == self.epoch else None
 
     def get(self, key: PublicKey) -> Edge | None:
         return self._edges.get(key)
@@ -90,49 +148,78 @@ class MemoryStore:
     def find(self, cluster: str, address: bytes) -> Edge | None:
         return self._cluster(cluster).index.get(address)
 
-    def put(self, edge: Edge, deadline: float, now: float) -> tuple[bytes, Edge] | None:
+    def claim(self, edge: Edge, deadline: float, now: float, done: Claimed) -> None:
+        conflict = self._conflict(edge, now)
+        if conflict is None:
+            self._put(edge, deadline, now)
+        done(conflict, now)
+
+    def _conflict(self, edge: Edge, now: float) -> Conflict | None:
         cluster = self._cluster(edge.cluster)
         for address in edge.addresses:
             holder = cluster.index.get(address)
             if holder is not None and holder.key != edge.key:
-                return address, holder
+                return Conflict(address, holder.key, holder.observed)
+        leased_to = cluster.leases.holder(edge.vip4, now) if edge.vip4 else None
+        if leased_to is not None and leased_to != edge.key:
+            return Conflict(edge.vip4, leased_to, None)
+        return None
+
+    def _put(self, edge: Edge, deadline: float, now: float) -> None:
         known = self._edges.get(edge.key)
         if known is not None and known.cluster != edge.cluster:
-            self.remove(edge.key)
+            self.remove(edge.key, now)
         elif known is not None:
             self._unindex(known)
+        cluster = self._cluster(edge.cluster)
         for address in edge.addresses:
             cluster.index[address] = edge
         self._edges[edge.key] = edge
         self.touch(edge, deadline)
         cluster.log.joined(edge, now)
-        return None
+        self._changes.append(Change(ChangeKind.JOINED, edge))
+
+    def lease(self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, now: float, done: Leased) -> None:
+        held = self._cluster(cluster)
+
+        def taken(address: bytes) -> bool:
+            holder = held.index.get(address)
+            return holder is not None and holder.key != key
+
+        done(held.leases.lease(key, wanted, pool, now, self.lease_time, taken), now)
 
     def move(self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], now: float) -> None:
         edge.observed, edge.local = observed, local
         self._cluster(edge.cluster).log.joined(edge, now)
+        self._changes.append(Change(ChangeKind.MOVED, edge))
 
     def touch(self, edge: Edge, deadline: float) -> None:
         edge.deadline = deadline
         self._edges.move_to_end(edge.key)
 
-    def remove(self, key: PublicKey) -> Edge | None:
+    def remove(self, key: PublicKey, now: float) -> None:
+        self._remove(key, ChangeKind.LEFT, now)
+
+    def _remove(self, key: PublicKey, kind: ChangeKind, now: float) -> None:
         edge = self._edges.pop(key, None)
         if edge is not None:
             self._unindex(edge)
-            self._cluster(edge.cluster).log.left(key)
-        return edge
+            cluster = self._cluster(edge.cluster)
+            cluster.log.left(key)
+            cluster.leases.touch(key, now, self.lease_time)
+            self._changes.append(Change(kind, edge))
 
-    def expire(self, now: float) -> list[Edge]:
-        gone: list[Edge] = []
+    def handle_timer(self, now: float) -> None:
         while (first := self._first()) is not None and first.deadline <= now:
-            self.remove(first.key)
-            gone.append(first)
-        return gone
+            self._remove(first.key, ChangeKind.DEPARTED, now)
 
-    def next_expiry(self) -> float | None:
+    def next_timer(self) -> float | None:
         first = self._first()
         return first.deadline if first else None
+
+    def take_changes(self) -> list[Change]:
+        changes, self._changes = self._changes, []
+        return changes
 
     def size(self, cluster: str) -> int:
         return len(self._cluster(cluster).log)
@@ -151,6 +238,12 @@ class MemoryStore:
 
     def is_mesh(self, cluster: str) -> bool:
         return self._cluster(cluster).log.is_mesh
+
+    def leases(self, cluster: str) -> Iterator[HeldLease]:
+        return self._cluster(cluster).leases.held()
+
+    def restore_leases(self, cluster: str, leases: Iterable[HeldLease], now: float) -> int:
+        return self._cluster(cluster).leases.restore(leases, now)
 
     def _first(self) -> Edge | None:
         return next(iter(self._edges.values()), None)

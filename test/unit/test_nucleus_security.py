@@ -388,7 +388,7 @@ def test_a_key_that_moves_to_another_cluster_leaves_its_first(seed: int) -> None
 def test_an_edge_that_the_nucleus_forgot_registers_again_when_it_asks(net: Net) -> None:
     edge = net.edge().start()
     net.run(1)
-    net.nucleus._store.remove(edge.key)
+    net.nucleus._store.remove(edge.key, net.now)
     edge.client.query(ipaddress.ip_address("10.77.9.9"), net.now)
     net.pump(edge)
     assert net.run(1, lambda: edge.of(QueryAnswered) != []) and edge.registered and edges_of(net) == 1

@@ -15,6 +15,7 @@ from omni_core.errors import LocalMisuse, RemoteViolation
 from omni_core.signaling import codec
 from omni_core.signaling.codec import decode_message, encode_message
 from omni_core.signaling.endpoints import observed_endpoint, pack_endpoint, unpack_endpoint
+from omni_core.signaling.leases import Lease
 from omni_core.signaling.messages import (
     CLUSTER_MAX,
     DELTA_ROOM,
@@ -57,6 +58,10 @@ MESSAGES: list[Message] = [
     PeerInfo(3, Status.NOT_FOUND, b"\x02" * 6, None),
     PeerInfo(3, Status.OK, b"\x02" * 6, BIG_ENTRY),
     ConnectHint(BIG_ENTRY),
+    Register(1, "fleet", b"record", b"", (), wants_vip4=True),
+    RegisterAck(1, Status.OK, "", V4, 7, 30000, Delta(3, 9, 2), Lease(bytes([10, 77, 0, 9]), 24), draining=True),
+    Heartbeat(2, 0, 0, 5, (V4,), standby=True),
+    HeartbeatAck(2, Status.OK, "", V6, 7, Delta(9, 12, 3, more=True), draining=True),
 ]
 
 
@@ -98,6 +103,8 @@ def test_status_numbers_are_part_of_the_protocol() -> None:
         (6, "NOT_REGISTERED"),
         (7, "CLUSTER_FULL"),
         (8, "NOT_FOUND"),
+        (9, "NOT_ALLOWED"),
+        (10, "DENIED"),
     ]
 
 
@@ -112,6 +119,7 @@ HEARTBEAT = MESSAGES[4]
 QUERY = MESSAGES[9]
 INFO = MESSAGES[13]
 HINT = MESSAGES[14]
+LEASE = MESSAGES[16]
 TOO_MANY_ENDPOINTS = [V4] * (LOCAL_ENDPOINTS_MAX + 2)
 
 
@@ -119,6 +127,10 @@ TOO_MANY_ENDPOINTS = [V4] * (LOCAL_ENDPOINTS_MAX + 2)
     ("message", "key", "value"),
     [
         (REGISTER, codec.KIND, 8),
+        (REGISTER, codec.FLAGS, "1"),
+        (LEASE, codec.LEASE, b"\x0a\x4d\x00\x09"),
+        (LEASE, codec.LEASE, b"\x0a\x4d\x00\x09\x00"),
+        (LEASE, codec.LEASE, b"\x0a\x4d\x00\x09\x21"),
         (REGISTER, codec.KIND, 0),
         (REGISTER, codec.KIND, b"\x01"),
         (REGISTER, codec.KIND, True),
@@ -144,7 +156,7 @@ TOO_MANY_ENDPOINTS = [V4] * (LOCAL_ENDPOINTS_MAX + 2)
         (REGISTER, codec.ENDPOINTS, [b"\xff\x02" + bytes(13) + b"\x01" + V4[4:]]),
         (REGISTER, codec.EPOCH, None),
         (REGISTER, codec.SINCE, UINT63 + 1),
-        (REGISTER_ACK, codec.STATUS, 9),
+        (REGISTER_ACK, codec.STATUS, max(Status) + 1),
         (REGISTER_ACK, codec.INTERVAL, UINT32 + 1),
         (REGISTER_ACK, codec.OBSERVED, b"\0" * 6),
         (REGISTER_ACK, codec.REASON, "x" * (REASON_MAX + 1)),
@@ -175,12 +187,13 @@ def test_a_field_out_of_its_bounds(message: Message, key: int, value: cbor.Value
     assert caught.value.reason is DropReason.SIGNALING_MALFORMED
 
 
-OPTIONAL = {codec.REASON, codec.OBSERVED, codec.JOINS, codec.LEAVES}
+OPTIONAL = {codec.REASON, codec.OBSERVED, codec.JOINS, codec.LEAVES, codec.LEASE}
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
 def test_a_missing_field(message: Message) -> None:
-    for key in fields_of(message).keys() - OPTIONAL:
+    optional = OPTIONAL | {codec.FLAGS} if isinstance(message, Register) else OPTIONAL
+    for key in fields_of(message).keys() - optional:
         fields = fields_of(message)
         del fields[key]
         with pytest.raises(RemoteViolation):
