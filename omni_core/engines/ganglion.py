@@ -355,9 +355,9 @@ class GanglionEngine:
             self.peering.probe_all(now)
             self._pump(now)
 
-    def set_nucleus_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
-        """The Nucleus's name resolved to these addresses."""
-        if self.nucleus is not None:
+    def set_nucleus_endpoints(self, number: int, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The name of a Nucleus, by its place in the settings, resolved to these addresses."""
+        if self.nucleus is not None and number == 0:
             self.nucleus.set_nucleus_endpoints(endpoints, now)
             self._pump(now)
 
@@ -395,7 +395,7 @@ class GanglionEngine:
 
     def _handle_session_events(self, now: float) -> None:
         for event in self.sessions.take_events():
-            if self.nucleus is not None and event.remote == self.settings.nucleus_key:
+            if self.nucleus is not None and event.remote in self.settings.nucleus_keys:
                 self.nucleus.on_session_event(event, now)
             else:
                 self.peering.handle_session_event(event, now)

@@ -109,8 +109,7 @@ class Peering:
     def admit(self, public_key: PublicKey, body: bytes, source: Endpoint) -> bytes | None:
         """Sessions.admit: the answer's body, or None. The cluster secret, where there is one, has been proven
         already."""
-        settings = self._settings
-        if public_key == settings.nucleus_key:
+        if public_key in self._settings.nucleus_keys:
             return None
         peer = self._book.get(public_key)
         if not self._admission.admits(public_key, member=peer is not None and peer.member):
@@ -137,8 +136,10 @@ class Peering:
 
     def _adopt(self, left: LeftPeer, now: float) -> None:
         note, key = left.note, left.note.public_key
-        member = note.member and self._settings.nucleus_key is not None
-        if key in (self._identity.public_key, self._settings.nucleus_key) or not self._admission.admits(key, member):
+        member = note.member and bool(self._settings.nuclei)
+        if key in {self._identity.public_key, *self._settings.nucleus_keys}:
+            return
+        if not self._admission.admits(key, member):
             return
         try:
             self._sessions.adopt(key, left.sessions, left.path, note.heard, now)

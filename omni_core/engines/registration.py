@@ -22,8 +22,9 @@ def make_client(
     random: RandomBytes,
 ) -> NucleusClient | None:
     """None without a Nucleus. ``version``: of our record; a greater one tells the others that we started anew."""
-    if settings.nucleus_key is None:
+    if not settings.nuclei:
         return None
+    nucleus = settings.nuclei[0]
     record = signed(
         identity,
         settings.cluster,
@@ -35,8 +36,8 @@ def make_client(
     return NucleusClient(
         identity,
         settings.cluster,
-        settings.nucleus_key,
-        settings.nucleus_endpoints,
+        nucleus.public_key,
+        nucleus.endpoints,
         record,
         settings.admission_key,
         local_endpoints,

@@ -12,6 +12,12 @@ from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
 
 
 @dataclass(frozen=True)
+class NucleusSettings:
+    public_key: PublicKey
+    endpoints: tuple[Endpoint, ...]  # of one Nucleus, which may have several addresses
+
+
+@dataclass(frozen=True)
 class StaticPeerSettings:
     """A peer that is known without a Nucleus; a session with it is always kept."""
 
@@ -33,8 +39,7 @@ class GanglionSettings:
     cluster: str
     name: str
     vip4: IPv4Interface | None = None
-    nucleus_key: PublicKey | None = None
-    nucleus_endpoints: tuple[Endpoint, ...] = ()
+    nuclei: tuple[NucleusSettings, ...] = ()  # the preferred one first
     psk: bytes | None = field(default=None, repr=False)
     admission_key: bytes | None = field(default=None, repr=False)
     static_peers: tuple[StaticPeerSettings, ...] = ()
@@ -48,3 +53,7 @@ class GanglionSettings:
     spdp_cache: bool = True
     bridged: bool = False  # a local network is joined to the overlay
     interface_mtu: int = 1418  # bounds in-session control, and is shown
+
+    @property
+    def nucleus_keys(self) -> frozenset[PublicKey]:
+        return frozenset(nucleus.public_key for nucleus in self.nuclei)

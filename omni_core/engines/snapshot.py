@@ -42,7 +42,7 @@ def snapshot(engine: GanglionEngine, now: float) -> GanglionStatus:
         vip6=str(identity.vip6),
         mac=format_mac(identity.mac),
         interface_mtu=settings.interface_mtu,
-        nucleus_state="none" if settings.nucleus_key is None else nucleus.state if nucleus else "idle",
+        nucleus_state="none" if not settings.nuclei else nucleus.state if nucleus else "idle",
         nucleus_reason=engine.nucleus_news.reason,
         observed_endpoint=str(nucleus.observed or "") if nucleus is not None else "",
         cluster_size=engine.peering.cluster_size,

@@ -207,7 +207,7 @@ class GanglionDriver(Driver):
         self._clock = await in_thread(lambda: UnixClock(f"{config.key_file}.clock", monotonic()))
         await in_thread(self._undo_leftovers)
         self._udp = await in_thread(self._open_udp)
-        places = [*self._membership.nucleus, *(peer.endpoint for peer in config.static_peers)]
+        places = self._named()
         await self._names.look_up(places)
         opened = await in_thread(lambda: self._open_port(places))
         await self._use_port(opened)
@@ -476,9 +476,10 @@ class GanglionDriver(Driver):
         engine.set_local_endpoints(underlay.endpoints, monotonic())
         self._flush()
         await self._names.look_up(self._named())
-        nucleus = [address for endpoint in membership.nucleus for address in self._names.addresses(endpoint)]
-        if nucleus:
-            engine.set_nucleus_endpoints(nucleus, monotonic())
+        for number, place in enumerate(membership.nuclei):
+            addresses = self._names.addresses(place.endpoint)
+            if addresses:
+                engine.set_nucleus_endpoints(number, addresses, monotonic())
         for peer in self.config.static_peers:
             addresses = self._names.addresses(peer.endpoint)
             if addresses:
@@ -491,7 +492,8 @@ class GanglionDriver(Driver):
 
     def _named(self) -> list[Endpoint]:
         assert self._membership is not None
-        return [*self._membership.nucleus, *(peer.endpoint for peer in self.config.static_peers)]
+        nuclei = [place.endpoint for place in self._membership.nuclei]
+        return [*nuclei, *(peer.endpoint for peer in self.config.static_peers)]
 
     def _look_around(self) -> Underlay:
         assert self._udp is not None and self._port is not None

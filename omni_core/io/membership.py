@@ -10,13 +10,14 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Interface
+from typing import NamedTuple
 
 from omni_core.config.ganglion import GanglionConfig
 from omni_core.constants import VIP6_PREFIX_LENGTH
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_key, cluster_psk
 from omni_core.crypto.token import JoinToken
-from omni_core.engines.settings import GanglionSettings, StaticMacSettings, StaticPeerSettings
+from omni_core.engines.settings import GanglionSettings, NucleusSettings, StaticMacSettings, StaticPeerSettings
 from omni_core.errors import ConfigError
 from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.overlay import OverlayPlan
@@ -27,15 +28,19 @@ from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
 NAME_MAX = 63  # characters; types.is_name
 
 
+class NucleusPlace(NamedTuple):
+    endpoint: Endpoint  # the host may be a DNS name
+    public_key: PublicKey
+
+
 @dataclass(frozen=True)
 class Membership:
-    """Who this robot is, and the cluster it belongs to. Hosts may be DNS names."""
+    """Who this robot is, and the cluster it belongs to."""
 
     identity: Identity
     name: str
     cluster: str
-    nucleus: tuple[Endpoint, ...]
-    nucleus_key: PublicKey | None
+    nuclei: tuple[NucleusPlace, ...]  # the preferred one first
     psk: bytes | None = field(repr=False)
     admission_key: bytes | None = field(repr=False)
 
@@ -59,8 +64,7 @@ def load_membership(config: GanglionConfig) -> Membership:
         identity=load_or_create_identity(config.key_file),
         name=config.name or host_name(),
         cluster=cluster,
-        nucleus=nucleus,
-        nucleus_key=nucleus_key,
+        nuclei=tuple(NucleusPlace(endpoint, nucleus_key) for endpoint in nucleus) if nucleus_key else (),
         psk=cluster_psk(secret, cluster) if secret else None,
         admission_key=admission_key(secret, cluster) if secret else None,
     )
@@ -89,8 +93,9 @@ def make_settings(
         cluster=membership.cluster,
         name=membership.name,
         vip4=config.vip4,
-        nucleus_key=membership.nucleus_key,
-        nucleus_endpoints=tuple(a for endpoint in membership.nucleus for a in names.addresses(endpoint)),
+        nuclei=tuple(
+            NucleusSettings(place.public_key, tuple(names.addresses(place.endpoint))) for place in membership.nuclei
+        ),
         psk=membership.psk,
         admission_key=membership.admission_key,
         static_peers=tuple(

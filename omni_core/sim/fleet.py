@@ -1,4 +1,4 @@
-"""A simulated fleet: one Nucleus and any number of edges, numbered, with VIPs and virtual hosts."""
+"""A simulated fleet: Nuclei and any number of edges, numbered, with VIPs and virtual hosts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from omni_core.constants import MESH_LIMIT
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_key, cluster_psk
-from omni_core.engines.settings import GanglionSettings, StaticPeerSettings
+from omni_core.engines.settings import GanglionSettings, NucleusSettings, StaticPeerSettings
 from omni_core.session.machine import USABLE
 from omni_core.signaling.admission import ClusterPolicy
 from omni_core.sim.edge import SimEdge
@@ -32,17 +32,27 @@ class Fleet:
         clusters: Sequence[str] = (CLUSTER,),
         secret: bytes | None = None,
         mesh_limit: int = MESH_LIMIT,
+        nuclei: int = 1,
+        nucleus_keys: int = 1,
     ) -> None:
-        """``secret``: of every cluster; None: open clusters. ``mesh_limit``: of the Nucleus and of all edges."""
+        """``secret``: of every cluster; None: open clusters. ``mesh_limit``: of the Nuclei and of all edges. Each of the
+        ``nuclei`` has a store of its own; ``nucleus_keys``: 1 for all of them, or as many as there are.
+        """
         self.net = net
         self.secret = secret
         self.mesh_limit = mesh_limit
         self.edges: list[SimEdge] = []
         self.hosts: list[LanHost] = []
         policies = [ClusterPolicy(name, admission_key(secret, name) if secret else None) for name in clusters]
-        self.nucleus = SimNucleus("nucleus", policies, Identity.generate(net.random.randbytes), mesh_limit)
-        net.add_host(self.nucleus)
-        self.nucleus.start()
+        identities = [Identity.generate(net.random.randbytes) for _ in range(nucleus_keys)]
+        self.nuclei: list[SimNucleus] = []
+        for number in range(nuclei):
+            name = f"nucleus-{number}" if number else "nucleus"
+            nucleus = SimNucleus(name, policies, identities[number % nucleus_keys], mesh_limit)
+            net.add_host(nucleus)
+            nucleus.start()
+            self.nuclei.append(nucleus)
+        self.nucleus = self.nuclei[0]
 
     def add(
         self,
@@ -62,8 +72,7 @@ class Fleet:
                 cluster,
                 f"edge-{number}",
                 vip4,
-                self.nucleus.identity.public_key,
-                (Endpoint(self.nucleus.addresses[0], self.nucleus.port),),
+                self.nucleus_settings(),
                 cluster_psk(self.secret, cluster) if self.secret else None,
                 admission_key(self.secret, cluster) if self.secret else None,
                 mesh_limit=self.mesh_limit,
@@ -77,6 +86,12 @@ class Fleet:
         if start:
             edge.start()
         return edge
+
+    def nucleus_settings(self) -> tuple[NucleusSettings, ...]:
+        return tuple(
+            NucleusSettings(nucleus.identity.public_key, (Endpoint(nucleus.addresses[0], nucleus.port),))
+            for nucleus in self.nuclei
+        )
 
     def introduce(self, a: SimEdge, b: SimEdge) -> None:
         """Configure each as a static peer of the other. Before they start."""

@@ -47,7 +47,7 @@ def fleet_of(net: SimNet, count: int, nucleus: bool = True) -> list[SimEdge]:
     """All up, and settled."""
     net.set_quality(LinkQuality(latency=0.03, jitter=0.01))
     fleet = Fleet(net, secret=b"a secret")
-    edges = [fleet.add(start=False, **({} if nucleus else {"nucleus_key": None})) for _ in range(count)]
+    edges = [fleet.add(start=False, **({} if nucleus else {"nuclei": ()})) for _ in range(count)]
     if not nucleus:
         for n, a in enumerate(edges):
             for b in edges[n + 1 :]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from omni_core.constants import DEAD_AFTER, HEARTBEAT_INTERVAL, HEARTBEATS_MISSED, LIVENESS_POLL
@@ -270,7 +272,7 @@ def test_vip_is_free_again_when_its_holder_is_gone(net: SimNet) -> None:
 def test_wrong_nucleus_key_is_silence(net: SimNet) -> None:
     fleet = Fleet(net, secret=SECRET)
     other = fleet.add(start=False).key
-    edge = fleet.add(nucleus_key=other)
+    edge = fleet.add(nuclei=(replace(fleet.nucleus_settings()[0], public_key=other),))
     net.run(100)
     status = edge.status()
     assert status.nucleus_state == "connecting"

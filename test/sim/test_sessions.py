@@ -22,7 +22,7 @@ A_RETRY = REKEY_RETRY + REKEY_RETRY_JITTER
 def pair(net: SimNet, start: bool = True) -> tuple[SimEdge, SimEdge]:
     """Two edges that are static peers of each other, without a Nucleus."""
     fleet = Fleet(net, secret=b"a secret")
-    a, b = (fleet.add(start=False, nucleus_key=None) for _ in range(2))
+    a, b = (fleet.add(start=False, nuclei=()) for _ in range(2))
     fleet.introduce(a, b)
     if start:
         a.start()
@@ -185,7 +185,7 @@ def test_peer_restart_is_recovered_within_one_handshake(net: SimNet, down: float
 def test_peer_that_restarts_without_wanting_us_is_found_again(net: SimNet) -> None:
     """The restarted one has no reason to connect; the other notices the silence and does."""
     fleet = Fleet(net, secret=b"a secret")
-    a, b = (fleet.add(start=False, nucleus_key=None) for _ in range(2))
+    a, b = (fleet.add(start=False, nuclei=()) for _ in range(2))
     fleet.introduce(a, b)
     b.settings = fleet.edges[1].settings.__class__(b.settings.cluster, b.settings.name, psk=b.settings.psk)
     a.start()

@@ -8,6 +8,7 @@ from omni_core.config import ganglion
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.crypto.kdf import admission_key, cluster_psk
 from omni_core.crypto.token import JoinToken
+from omni_core.engines.settings import NucleusSettings
 from omni_core.errors import ConfigError
 from omni_core.io import membership
 from omni_core.io.membership import host_name, load_membership, make_settings
@@ -39,8 +40,8 @@ def test_a_token_is_all_that_is_needed(tmp_path, private):
         {"key_file": str(tmp_path / "key"), "token_file": private("token", token(b"open sesame"))}
     )
     found = load_membership(config)
-    assert (found.cluster, found.nucleus_key) == ("fleet", NUCLEUS_KEY)
-    assert found.nucleus == (("nucleus.example.org", 51820),)
+    assert found.cluster == "fleet"
+    assert found.nuclei == ((("nucleus.example.org", 51820), NUCLEUS_KEY),)
     assert found.psk == cluster_psk(b"open sesame", "fleet")
     assert found.admission_key == admission_key(b"open sesame", "fleet")
     assert load_membership(config).identity.public_key == found.identity.public_key
@@ -65,7 +66,7 @@ def test_without_a_token(tmp_path, private):
     found = load_membership(config)
     assert found.psk == cluster_psk(b"open sesame", "fleet")
     settings = make_settings(config, found, Names(), 1418, [Endpoint("192.0.2.2", 51820)])
-    assert settings.nucleus_endpoints == (("192.0.2.1", 7),)
+    assert settings.nuclei == (NucleusSettings(NUCLEUS_KEY, (Endpoint("192.0.2.1", 7),)),)
     assert settings.static_peers[0].public_key == PEER_KEY
     assert settings.static_peers[0].endpoints == (("192.0.2.9", 51820),)
     assert [(entry.peer, entry.vlan) for entry in settings.static_macs] == [(PEER_KEY, None), (None, 7)]
