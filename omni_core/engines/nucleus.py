@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
 from typing import NamedTuple
@@ -266,9 +267,11 @@ class NucleusEngine:
         store = self._store
         self._strangers.pop(edge.key, None)
         since = store.since(edge.cluster, register.epoch, register.seen)
-        if since is None:
-            since = store.before(edge.cluster, now - RECENT_PEERS)
-        delta = store.delta(edge.cluster, since, DELTA_ROOM)
+        delta = store.delta(
+            edge.cluster, store.before(edge.cluster, now - RECENT_PEERS) if since is None else since, DELTA_ROOM
+        )
+        if since is None and register.epoch:
+            delta = replace(delta, lost=True)  # what this edge missed is not in our log
         origin.party.told = delta.until
         interval_ms = round(self._interval * 1000)
         ack = RegisterAck(

@@ -15,6 +15,7 @@ from enum import Enum
 
 from omni_core.constants import (
     HEARTBEAT_INTERVAL,
+    HEARTBEATS_MISSED,
     LOCAL_ENDPOINTS_MAX,
     NAT_KEEPALIVE,
     NUCLEUS_LOST_AFTER,
@@ -40,7 +41,6 @@ from omni_core.signaling.client_events import (
     Registered,
 )
 from omni_core.signaling.codec import decode_message, encode_message
-from omni_core.signaling.cursor import ChangeCursor
 from omni_core.signaling.endpoints import PackedEndpoint, pack_endpoint, unpack_endpoint
 from omni_core.signaling.link import SignalingLink
 from omni_core.signaling.messages import (
@@ -56,6 +56,7 @@ from omni_core.signaling.messages import (
 )
 from omni_core.signaling.queries import Queries
 from omni_core.signaling.requests import Requests
+from omni_core.signaling.roster import Roster
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import decode_signaling
 
@@ -90,9 +91,11 @@ class NucleusClient:
         *,
         sessions: Sessions,
         random: RandomBytes,
+        roster: Roster | None = None,
     ) -> None:
         """``record``: our signed peer record for ``cluster``. ``local_endpoints``: IP addresses; LOCAL_ENDPOINTS_MAX of
         them are told. ``sessions``: shared with the owner; this client connects and forgets ``nucleus`` in it.
+        ``roster``: what this edge was told already, by other Nuclei; it stays the owner's. None: nothing.
         """
         self.drops = DropCounters()
         self.nucleus = nucleus
@@ -112,7 +115,9 @@ class NucleusClient:
         self._state = _State.IDLE
         self._vital: Requests[_Subject] = Requests(self._fraction)  # at most one is open: REGISTER or HEARTBEAT
         self._queries = Queries(self._book, self.drops, self._fraction)
-        self._cursor = ChangeCursor()
+        self._own_roster = roster is None
+        self._roster = roster or Roster()
+        self._cursor = self._roster.cursor
         self._interval = HEARTBEAT_INTERVAL
         self._heartbeat_at: float | None = None
         self._retry_at: float | None = None  # connect, or register again
@@ -151,7 +156,8 @@ class NucleusClient:
         self._state = _State.IDLE
         self._retry_at = self._lost_at = None
         self._queries.clear()
-        self._cursor.restart(0, 0)
+        if self._own_roster:
+            self._roster.clear()
 
     def set_local_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """Our addresses changed. Call it with the same when only our path did: the Nucleus sees the new source."""
@@ -199,8 +205,10 @@ class NucleusClient:
             self.drops.add(violation.reason)
 
     def next_timer(self) -> float | None:
+        departures = self._roster.next_timer() if self._state is _State.REGISTERED else None
         times = (
-            self._vital.next_timer(), self._queries.next_timer(), self._heartbeat_at, self._retry_at, self._lost_at
+            self._vital.next_timer(), self._queries.next_timer(), self._heartbeat_at, self._retry_at, self._lost_at,
+            departures,
         )  # fmt: skip
         return min((t for t in times if t is not None), default=None)
 
@@ -212,6 +220,8 @@ class NucleusClient:
                 self._interrupted(f"the Nucleus at {self._places()} stopped answering; is it running?", now)
         self._queries.handle_timer(now)
         self._follow_queries()
+        if self._state is _State.REGISTERED:
+            self._events += [PeerLeft(key) for key in self._roster.departed(now)]
         if self._heartbeat_at is not None and self._heartbeat_at <= now:
             self._sync(now)
         if self._retry_at is not None and self._retry_at <= now:
@@ -282,6 +292,7 @@ class NucleusClient:
         """A heartbeat now, unless one is open: its answer brings what is new as well."""
         self._heartbeat_at = None
         if self._state is _State.REGISTERED and not self._vital:
+            self._roster.ask(now, self._patience)
             request = self._vital.open(_Subject.HEARTBEAT, REQUEST_ATTEMPTS, now)
             self._send_vital(request.subject, request.number)
 
@@ -322,6 +333,7 @@ class NucleusClient:
         elif isinstance(message, ConnectHint):
             peer = self._book.peer(message.peer)
             if peer is not None:
+                self._roster.found(peer[0].public_key)
                 self._events.append(Punch(*peer))
         else:
             raise RemoteViolation(DropReason.SIGNALING_MALFORMED, "a request to an edge")
@@ -334,11 +346,10 @@ class NucleusClient:
         if ack.status is not Status.OK:
             self._refused(ack.reason, now)
             return
-        if ack.epoch != self._cursor.epoch:
-            self._cursor.restart(ack.epoch, ack.delta.since)
         self._state = _State.REGISTERED
         self._told_refusal = ""
         self._interval = max(_PAUSE_MIN, ack.interval_ms / 1000)
+        self._roster.begin(ack.epoch, ack.delta, now, self._patience)
         self._note(ack, now)
         self._events.append(Registered(self.observed, ack.delta.size))
         self._apply(ack.delta, now)
@@ -391,20 +402,34 @@ class NucleusClient:
         for message in self._queries.take_messages():
             if self._state is _State.REGISTERED:
                 self._send(message)
-        self._events += self._queries.take_answers()
+        for answer in self._queries.take_answers():
+            if answer.record is not None:
+                self._roster.found(answer.record.public_key)
+            self._events.append(answer)
 
     # --- changes --------------------------------------------------------------------------------------------------
 
     def _apply(self, delta: Delta, now: float) -> None:
         self.cluster_size = delta.size
-        if self._cursor.take(delta):
-            peers = [self._book.peer(entry) for entry in delta.joins]
-            self._events += [PeerJoined(*peer) for peer in peers if peer is not None]
-            self._events += [PeerLeft(key) for key in delta.leaves if key != self._key]
+        if self._roster.take(delta, now, self._patience):
+            for peer in [self._book.peer(entry) for entry in delta.joins]:
+                if peer is not None:
+                    self._roster.joined(peer[0].public_key)
+                    self._events.append(PeerJoined(*peer))
+            for key in delta.leaves:
+                if key != self._key:
+                    self._roster.left(key)
+                    self._events.append(PeerLeft(key))
+        self._roster.settle(delta, now)
         if self._cursor.behind:
             self._sync(now)
 
     # --- parts ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _patience(self) -> float:
+        """s after which a peer that nobody tells of again has departed: a life without heartbeats, and one more."""
+        return (HEARTBEATS_MISSED + 1) * self._interval
 
     def _places(self) -> str:
         return ", ".join(str(e) for e in self._endpoints) or "no address"
