@@ -91,6 +91,29 @@ BAD: dict[tuple[str, str], list[object]] = {
     ("nucleus", "listen_port"): [-1, 65536],
     ("nucleus", "listen_address"): [[address] for address in ADDRESSES],
     ("nucleus", "heartbeat_interval"): [0.0, 0.99, -1.0, 600.1, float("inf")],
+    ("nucleus", "allow_files"): [
+        ["warehouse"], ["warehouse=relative"], ["other=/etc/s"], ["warehouse=/a", "warehouse=/b"],
+    ],
+    ("nucleus", "vip4_pools"): [
+        ["10.77.0.0/24"], ["other=10.77.0.0/24"], ["warehouse=10.77.0.0"], ["warehouse=10.77.0.5/24"],
+        ["warehouse=10.77.0.9-10.77.0.3/24"], ["warehouse=10.77.0.9-10.78.0.3/24"], ["warehouse=10.77.0.0/33"],
+        ["warehouse=224.0.0.0/24"], ["warehouse=127.0.0.0/24"], ["warehouse=fd00::/64"], ["warehouse=10.77.0.0-/24"],
+        ["warehouse=10.77.0.0/24", "warehouse=10.78.0.0/24"], ["warehouse=10.77.0.0-10.77.0.0/24"],
+    ],
+    ("nucleus", "lease_time"): [0.0, 59.9, float("nan")],
+    ("nucleus", "max_edges"): [0, 1_000_001],
+    ("nucleus", "store"): [
+        "", "ram", "redis://", "redis:///0", "redis://h:p/0", "redis://h/zero", "redis://h/0?x=1", "redis://h/-1",
+        "http://h/0", "unix://relative", "unix:///s?x=1", "unix:///s?db=x", "redis://user:pw@h/0", "redis://:pw@h/0",
+        "redis://user@h/0", "redis://[::1/0", "redis://h:99999/0",
+    ],
+    ("nucleus", "store_password_file"): [*PATHS, "/etc/omni/redis"],
+    ("nucleus", "store_ca_file"): [*PATHS, "/etc/ssl/ca.pem"],
+    ("nucleus", "http_listen"): [
+        "51821", "localhost:80", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:x", "::1", "[::1]",
+    ],
+    ("nucleus", "log_format"): ["", "xml"],
+    ("nucleus", "drain_time"): [-0.1, 600.1],
     ("nucleus", "run_dir"): ["", *PATHS, "/" + "d" * 100],
     ("nucleus", "status_period"): [0.0, 3601.0],
 }  # fmt: skip
@@ -227,11 +250,46 @@ def test_bad_combination_names_field_and_fix(values: dict[str, object], field: s
 
 
 @pytest.mark.parametrize(
-    "field", [f for table in TABLES.values() for f in table if f.secret and f.name != "secret_files"]
+    ("node", "field"),
+    [(node, f) for node, table in TABLES.items() for f in table if f.secret and f.name != "secret_files"],
 )
-def test_a_secret_given_instead_of_its_file_is_not_repeated(field: Field) -> None:
+def test_a_secret_given_instead_of_its_file_is_not_repeated(node: str, field: Field) -> None:
     for secret in ("hunter2-hunter2", ["hunter2-hunter2"], {"hunter2-hunter2": 1}):
-        assert "hunter2" not in str(refused("ganglion", {field.name: secret}))
+        assert "hunter2" not in str(refused(node, {field.name: secret}))
+
+
+@pytest.mark.parametrize("value", ["redis://:hunter2@h/0", "redis://hunter2:hunter2@h:x/0", "hunter2://h"])
+def test_a_password_in_the_url_of_the_store_is_refused_and_not_repeated(value: str) -> None:
+    assert "hunter2" not in str(refused("nucleus", {"store": value}))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://10.0.0.5", "redis://10.0.0.5:6379/0"),
+        ("rediss://redis.example.org:7000/3", "rediss://redis.example.org:7000/3"),
+        ("redis://[fd00::1]:7000/3", "redis://[fd00::1]:7000/3"),
+        ("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        ("redis://omni@h", "redis://omni@h:6379/0"),
+    ],
+)
+def test_where_the_store_is(text: str, shown: str) -> None:
+    values = {**GOOD["nucleus"], "store": text, "store_password_file": "/etc/omni/redis"}
+    assert str(nucleus.validate(values).store) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("warehouse=10.77.0.0/24", "10.77.0.1", "10.77.0.254"),
+        ("warehouse=10.77.0.100-10.77.0.199/24", "10.77.0.100", "10.77.0.199"),
+        ("warehouse=10.77.0.0-10.77.0.255/24", "10.77.0.1", "10.77.0.254"),
+        ("warehouse=10.77.0.0/31", "10.77.0.0", "10.77.0.1"),
+    ],
+)
+def test_pools(text: str, first: str, last: str) -> None:
+    (pool,) = nucleus.validate({**GOOD["nucleus"], "vip4_pools": [text]}).vip4_pools
+    assert (pool.cluster, str(pool.first), str(pool.last)) == ("warehouse", first, last)
 
 
 @pytest.mark.parametrize("value", ["warehouse=hunter2", "hunter2=", "hunter2"])
