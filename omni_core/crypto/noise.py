@@ -17,7 +17,10 @@ from noise.constants import MAX_MESSAGE_LEN
 from noise.exceptions import NoiseValueError
 
 from omni_core.crypto.errors import HandshakeFailed
+from omni_core.crypto.noise_backend import Backend, X25519Pair
 from omni_core.errors import LocalMisuse
+
+_BACKEND = Backend()
 
 _IK = b"Noise_IK_25519_ChaChaPoly_BLAKE2s"
 _IK_PSK2 = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
@@ -66,15 +69,22 @@ class NoiseHandshake:
         self._connection = connection
         self._handshake = connection.noise_protocol.handshake_state
         # Set only now: given before the start, `noiseprotocol` warns of it each time.
-        self._handshake.e = connection.noise_protocol.dh_fn.klass.from_private_bytes(ephemeral)
+        self._handshake.e = X25519Pair.from_private_bytes(ephemeral)
         self._remote_static: bytes | None = None
 
     @classmethod
     def initiator(
-        cls, private: bytes, remote: bytes, prologue: bytes, psk: bytes | None, ephemeral: bytes
+        cls,
+        private: bytes,
+        remote: bytes,
+        prologue: bytes,
+        psk: bytes | None,
+        ephemeral: bytes,
+        public: bytes | None = None,
     ) -> NoiseHandshake:
-        """``private``, ``remote``: X25519, 32 bytes each. ``psk``: 32 bytes for IKpsk2, None for IK."""
-        connection = _connection(private, prologue, psk)
+        """``private``, ``remote``: X25519, 32 bytes each. ``psk``: 32 bytes for IKpsk2, None for IK. ``public``: that
+        of ``private``, where it is known; a wrong one lets no handshake succeed."""
+        connection = _connection(private, public, prologue, psk)
         connection.set_as_initiator()
         if len(remote) != 32:
             raise LocalMisuse("a remote static key has 32 bytes")
@@ -85,8 +95,10 @@ class NoiseHandshake:
         return handshake
 
     @classmethod
-    def responder(cls, private: bytes, prologue: bytes, psk: bytes | None, ephemeral: bytes) -> NoiseHandshake:
-        connection = _connection(private, prologue, psk)
+    def responder(
+        cls, private: bytes, prologue: bytes, psk: bytes | None, ephemeral: bytes, public: bytes | None = None
+    ) -> NoiseHandshake:
+        connection = _connection(private, public, prologue, psk)
         connection.set_as_responder()
         connection.start_handshake()
         return cls(connection, ephemeral)
@@ -154,8 +166,8 @@ class NoiseHandshake:
         return TransportKeys(bytearray(protocol.cipher_state_encrypt.k), bytearray(protocol.cipher_state_decrypt.k))
 
     def wipe(self) -> None:
-        """Lets go of every key. `noiseprotocol` keeps them in immutable ``bytes`` and in OpenSSL objects: the latter
-        clear themselves when freed, the former can not be zeroed from python; their memory is only given back."""
+        """Lets go of every key. `noiseprotocol` and its backend keep them in immutable ``bytes``, which can not be
+        zeroed from python: their memory is only given back."""
         self._connection = None
         self._handshake = None
 
@@ -199,14 +211,16 @@ class NoiseHandshake:
         symmetric.cipher_state.cipher.cipher = state.cipher
 
 
-def _connection(private: bytes, prologue: bytes, psk: bytes | None) -> Any:
+def _connection(private: bytes, public: bytes | None, prologue: bytes, psk: bytes | None) -> Any:
     if len(private) != 32 or (psk is not None and len(psk) != 32):
         raise LocalMisuse("a private key and a psk have 32 bytes each")
-    connection = NoiseConnection.from_name(_IK if psk is None else _IK_PSK2)
+    connection = NoiseConnection.from_name(_IK if psk is None else _IK_PSK2, _BACKEND)
     if psk is not None:
         connection.set_psks(psk=bytes(psk))
     connection.set_prologue(prologue)
-    connection.set_keypair_from_private_bytes(Keypair.STATIC, bytes(private))
+    private = bytes(private)
+    pair = X25519Pair.from_private_bytes(private) if public is None else X25519Pair(private, bytes(public))
+    connection.noise_protocol.keypairs["s"] = pair
     return connection
 
 

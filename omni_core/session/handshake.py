@@ -70,7 +70,12 @@ def create_initiation(
     index = int.from_bytes(random(4), "little")
     remote_static = exchange_key(remote)
     noise = NoiseHandshake.initiator(
-        identity.exchange_private, remote_static, profile.prologue(), profile.psk, random(32)
+        identity.exchange_private,
+        remote_static,
+        profile.prologue(),
+        profile.psk,
+        random(32),
+        identity.exchange_public,
     )
     proof = initiation_proof(profile.psk, noise.ephemeral_public, remote_static, timestamp)
     message = noise.write_message(encode_offer(identity.public_key, timestamp, proof, body))
@@ -81,7 +86,9 @@ def consume_initiation(
     identity: Identity, profile: Profile, initiation: Initiation, random: RandomBytes
 ) -> ReceivedInitiation:
     """Authenticate message 1, its identity and its secret proof. Raises RemoteViolation."""
-    noise = NoiseHandshake.responder(identity.exchange_private, profile.prologue(), profile.psk, random(32))
+    noise = NoiseHandshake.responder(
+        identity.exchange_private, profile.prologue(), profile.psk, random(32), identity.exchange_public
+    )
     offer = decode_offer(noise.read_message(initiation.noise))
     if not hmac.compare_digest(exchange_key(offer.public_key), noise.remote_static):
         raise RemoteViolation(DropReason.IDENTITY_MISMATCH)
