@@ -1,11 +1,13 @@
 """An edge's side of the Nucleus: registers, keeps the registration alive, hears of peers, asks for them. Sans-IO.
 
     idle --start--> connecting --REGISTER_ACK--> registered
-                     ^   \\--refusal--> refused --REFUSED_RETRY--> REGISTER again
-                     \\------ answers missed, session lost, Nucleus restarted
+      |              ^   \\--refusal--> refused --REFUSED_RETRY--> REGISTER again
+      |              \\------ answers missed, session lost, Nucleus restarted
+      \\--warm--> connecting --session--> standby --start--> REGISTER
 
 The owner runs the Sessions, hands over the events of the Nucleus's key and the signaling packets, and drains both
-queues. A dead Nucleus disturbs nothing else: the client reports it once and goes on trying, with jitter.
+queues. A dead Nucleus disturbs nothing else: the client reports it once and goes on trying, with jitter. One that is
+only kept warm is asked now and then whether it is there, and reported by ``health`` alone.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ _LEAVE_COPIES = 2  # nobody waits for an answer to it, and a lost one holds the 
 class _State(Enum):
     IDLE = "idle"
     CONNECTING = "connecting"
+    STANDBY = "standby"
     REGISTERED = "registered"
     REFUSED = "refused"
 
@@ -76,6 +79,7 @@ class _State(Enum):
 class _Subject(Enum):
     REGISTER = "register"
     HEARTBEAT = "heartbeat"
+    STANDBY = "standby"
 
 
 class NucleusClient:
@@ -92,12 +96,18 @@ class NucleusClient:
         sessions: Sessions,
         random: RandomBytes,
         roster: Roster | None = None,
+        book: PeerBook | None = None,
     ) -> None:
         """``record``: our signed peer record for ``cluster``. ``local_endpoints``: IP addresses; LOCAL_ENDPOINTS_MAX of
         them are told. ``sessions``: shared with the owner; this client connects and forgets ``nucleus`` in it.
         ``roster``: what this edge was told already, by other Nuclei; it stays the owner's. None: nothing.
+        ``book``: of all records that this edge knows; None: one of its own.
         """
         self.drops = DropCounters()
+        self.health = Health()
+        self.replaceable = False  # another Nucleus is ready: give this one up soon
+        self.urgent = True  # there is no other: try all the time, also to be warm
+        self.standby_interval = STANDBY_INTERVAL
         self.nucleus = nucleus
         self.observed: Endpoint | None = None  # where the Nucleus saw us last
         self.cluster_size = 0
@@ -109,11 +119,13 @@ class NucleusClient:
         self._local = _packed(local_endpoints)
         self._sessions = sessions
         self._random = random
-        self._book = PeerBook(record, self.drops)
+        self._book = book or PeerBook(record, self.drops)
         self._links: dict[int, SignalingLink] = {}
         self._sending: SignalingLink | None = None
         self._state = _State.IDLE
-        self._vital: Requests[_Subject] = Requests(self._fraction)  # at most one is open: REGISTER or HEARTBEAT
+        self._wanted = False  # to be registered, not only warm
+        self._backoff = Backoff(STANDBY_RETRY, STANDBY_RETRY_MAX, self._fraction)
+        self._vital: Requests[_Subject] = Requests(self._fraction)  # at most one is open
         self._queries = Queries(self._book, self.drops, self._fraction)
         self._own_roster = roster is None
         self._roster = roster or Roster()
@@ -121,6 +133,7 @@ class NucleusClient:
         self._interval = HEARTBEAT_INTERVAL
         self._heartbeat_at: float | None = None
         self._retry_at: float | None = None  # connect, or register again
+        self._pause_at: float | None = None  # end an attempt to be warm
         self._lost_at: float | None = None  # tell the owner that nobody answers
         self._told_lost = False
         self._told_refusal = ""
@@ -131,7 +144,7 @@ class NucleusClient:
 
     @property
     def state(self) -> str:
-        """``idle``, ``connecting``, ``registered`` or ``refused``."""
+        """``idle``, ``connecting``, ``standby``, ``registered`` or ``refused``."""
         return self._state.value
 
     @property
@@ -139,12 +152,71 @@ class NucleusClient:
         """Where the Nucleus was last heard."""
         return self._sessions.endpoint(self.nucleus)
 
+    @property
+    def doubtful(self) -> bool:
+        """Two sendings of a request are without an answer."""
+        return self.health.unanswered >= 2
+
+    @property
+    def ready(self) -> bool:
+        """On standby, and as far as we know a REGISTER would be answered at once."""
+        return self._state is _State.STANDBY and self.health.faultless_since is not None and not self.doubtful
+
+    def owns(self, session: int) -> bool:
+        return session in self._links
+
     def start(self, now: float) -> None:
-        """Idempotent."""
-        if self._state is _State.IDLE:
+        """Register, and stay registered. Idempotent."""
+        if self._wanted:
+            return
+        self._wanted = True
+        self._told_lost, self._told_refusal = False, ""
+        self._pause_at = None
+        if self._sending is not None:
             self._state = _State.CONNECTING
-            self._told_lost, self._told_refusal = False, ""
+            self._register(now)
+        elif self._state is _State.IDLE or self._retry_at is not None:
+            self._state, self._retry_at = _State.CONNECTING, None
             self._connect(now)
+
+    def warm(self, now: float) -> None:
+        """Have a session, and hear now and then that the Nucleus is there; not registered (any more). Idempotent."""
+        if self._state is not _State.IDLE and not self._wanted:
+            return
+        self._wanted = False
+        self._lost_at = None
+        self._give_up()
+        if self._sending is not None:
+            self._stand_by(now)
+        elif self._state is _State.IDLE:
+            self._state = _State.CONNECTING
+            self._connect(now)
+        elif self._retry_at is None:
+            self._connect(now)
+
+    def cool(self, now: float) -> None:
+        """End what ``warm`` has begun, without a word: the registration elsewhere is to go on. Idempotent."""
+        self._disconnect(now)
+        self._state, self._wanted = _State.IDLE, False
+        self._retry_at = self._lost_at = self._pause_at = None
+        self._backoff.reset()
+        self.health.fault("")
+
+    def hurry(self, now: float) -> None:
+        """It is waited for now."""
+        if self._state is _State.CONNECTING and self._sending is None and self._retry_at is not None:
+            self._retry_at = min(self._retry_at, now + RECONNECT_JITTER * self._fraction())
+        self._pause_at = None
+        self._backoff.reset()
+
+    def ask(self, now: float) -> None:
+        """Is it there? At once, unless a question is open."""
+        if self._state is _State.STANDBY and not self._vital:
+            self._sync(now)
+
+    def take_queries(self) -> list[bytes]:
+        """The addresses that were asked for and not answered, to ask another Nucleus; they are forgotten here."""
+        return self._queries.take_open()
 
     def stop(self, now: float) -> None:
         """Say goodbye and forget the Nucleus; send what ``take_datagrams`` has afterwards. Idempotent."""
@@ -153,8 +225,8 @@ class NucleusClient:
         for _ in range(_LEAVE_COPIES):
             self._send(Heartbeat(0, self._cursor.epoch, self._cursor.seen, self._book.own.version, (), leave=True))
         self._disconnect(now)
-        self._state = _State.IDLE
-        self._retry_at = self._lost_at = None
+        self._state, self._wanted = _State.IDLE, False
+        self._retry_at = self._lost_at = self._pause_at = None
         self._queries.clear()
         if self._own_roster:
             self._roster.clear()
@@ -208,14 +280,14 @@ class NucleusClient:
         departures = self._roster.next_timer() if self._state is _State.REGISTERED else None
         times = (
             self._vital.next_timer(), self._queries.next_timer(), self._heartbeat_at, self._retry_at, self._lost_at,
-            departures,
+            self._pause_at, departures,
         )  # fmt: skip
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         for request, again in self._vital.due(now):
             if again:
-                self._send_vital(request.subject, request.number)
+                self._send_vital(request.subject, request.number, now)
             else:
                 self._interrupted(f"the Nucleus at {self._places()} stopped answering; is it running?", now)
         self._queries.handle_timer(now)
@@ -224,6 +296,8 @@ class NucleusClient:
             self._events += [PeerLeft(key) for key in self._roster.departed(now)]
         if self._heartbeat_at is not None and self._heartbeat_at <= now:
             self._sync(now)
+        if self._pause_at is not None and self._pause_at <= now:
+            self._interrupted(f"no answer from {self._places()}", now)
         if self._retry_at is not None and self._retry_at <= now:
             self._retry_at = None
             if self._sending:
@@ -247,8 +321,9 @@ class NucleusClient:
     # --- connection -----------------------------------------------------------------------------------------------
 
     def _connect(self, now: float) -> None:
-        if not self._told_lost and self._lost_at is None:
+        if self._wanted and not self._told_lost and self._lost_at is None:
             self._lost_at = now + NUCLEUS_LOST_AFTER
+        self._pause_at = None if self._wanted or self.urgent else now + STANDBY_TRY
         self._sessions.connect(self.nucleus, self._endpoints, now, profile=_PROFILE)
 
     def _use(self, link: SignalingLink, now: float) -> None:
@@ -256,14 +331,26 @@ class NucleusClient:
         self._sending = link
         if self._state is _State.REGISTERED:
             self._sync(now)
+        elif not self._wanted:
+            self._stand_by(now)
         elif self._retry_at is None:
             self._register(now)
+
+    def _stand_by(self, now: float) -> None:
+        """Ask at once: it confirms the session, or says that we are not to be sought here."""
+        self._state = _State.STANDBY
+        self._retry_at = self._pause_at = None
+        self._sync(now)
 
     def _interrupted(self, reason: str, now: float) -> None:
         self._disconnect(now)
         self._state = _State.CONNECTING
-        self._retry_at = now + RECONNECT_JITTER * self._fraction()
-        self._tell_lost(reason)
+        self._pause_at = None
+        self.health.fault(reason)
+        waited_for = self._wanted or self.urgent
+        self._retry_at = now + (RECONNECT_JITTER * self._fraction() if waited_for else self._backoff.next())
+        if self._wanted:
+            self._tell_lost(reason)
 
     def _disconnect(self, now: float) -> None:
         self._sessions.forget(self.nucleus, now)
@@ -271,7 +358,11 @@ class NucleusClient:
             link.wipe()
         self._links.clear()
         self._sending = None
+        self._give_up()
+
+    def _give_up(self) -> None:
         self._vital.clear()
+        self.health.given_up()
         self._heartbeat_at = None
 
     def _tell_lost(self, reason: str) -> None:
@@ -283,10 +374,9 @@ class NucleusClient:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def _register(self, now: float) -> None:
-        self._vital.clear()
-        self._heartbeat_at = None
+        self._give_up()
         request = self._vital.open(_Subject.REGISTER, REQUEST_ATTEMPTS, now)
-        self._send_vital(request.subject, request.number)
+        self._send_vital(request.subject, request.number, now)
 
     def _sync(self, now: float) -> None:
         """A heartbeat now, unless one is open: its answer brings what is new as well."""
@@ -411,7 +501,7 @@ class NucleusClient:
 
     def _apply(self, delta: Delta, now: float) -> None:
         self.cluster_size = delta.size
-        if self._roster.take(delta, now, self._patience):
+        if self._roster.take(delta):
             for peer in [self._book.peer(entry) for entry in delta.joins]:
                 if peer is not None:
                     self._roster.joined(peer[0].public_key)
@@ -420,7 +510,7 @@ class NucleusClient:
                 if key != self._key:
                     self._roster.left(key)
                     self._events.append(PeerLeft(key))
-        self._roster.settle(delta, now)
+        self._roster.settle(delta, now, self._patience)
         if self._cursor.behind:
             self._sync(now)
 

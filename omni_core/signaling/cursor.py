@@ -10,7 +10,7 @@ class ChangeCursor:
     is applied in order, whatever the network did.
     """
 
-    __slots__ = ("_skipped_from", "behind", "epoch", "seen")
+    __slots__ = ("_skipped_from", "behind", "epoch", "partial", "seen")
 
     def __init__(self) -> None:
         self.restart(0, 0)
@@ -20,7 +20,23 @@ class ChangeCursor:
         self.epoch = epoch  # of the Nucleus that counts; 0: none
         self.seen = since  # last change number applied
         self.behind = False  # there is more after ``seen``: ask for it now
+        # What we know is not what was so at ``seen``: an edge that changed again later was left out of a page before.
+        self.partial = False
         self._skipped_from: int | None = None  # joins after this number were left out, the cluster being large
+
+    def go_on(self, epoch: int, since: int) -> None:
+        """Another life that knows what came before: what was left out then is still left out."""
+        skipped = self._skipped_from
+        self.restart(epoch, since)
+        self._skipped_from = None if skipped is None else min(skipped, since)
+
+    def start_over(self, *, small: bool) -> None:
+        """Everyone is to be told again: now, or, in a cluster above the mesh limit, when it is small again."""
+        if small:
+            self.restart(self.epoch, 0)
+            self.behind = True
+        else:
+            self._skipped_from = 0
 
     def take(self, delta: Delta) -> bool:
         """Whether to apply it."""
@@ -31,11 +47,12 @@ class ChangeCursor:
         self.behind = delta.more
         if delta.until == self.seen:
             return False
+        self.partial = delta.more
         before, self.seen = self.seen, delta.until
         if delta.omitted:
             if self._skipped_from is None:
                 self._skipped_from = before
         elif self._skipped_from is not None:  # small again: now everyone is to be known
             self.seen, self._skipped_from = self._skipped_from, None
-            self.behind = True
+            self.behind = self.partial = True
         return True

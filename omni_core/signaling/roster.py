@@ -25,7 +25,9 @@ class Roster:
     ``patience``: s until a peer in doubt has left.
     """
 
-    __slots__ = ("_asked", "_doubtful", "_ends", "_listing", "_recount", "_recount_at", "_told", "cursor")
+    __slots__ = (
+        "_asked", "_doubtful", "_ends", "_incomplete", "_listing", "_recount", "_recount_at", "_told", "cursor",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.cursor = ChangeCursor()
@@ -39,6 +41,7 @@ class Roster:
         self._doubtful: set[PublicKey] = set()
         self._ends: float | None = None  # when those in doubt have left
         self._listing = False  # on the way from 0 to the head: departures before it concern nobody that is told
+        self._incomplete = False  # departures are missing that concern us
         self._recount = False  # more are known than there are
         self._recount_at = 0.0
 
@@ -54,30 +57,31 @@ class Roster:
         """
         if self._ends is not None:
             self._ends = now + patience
-        seen = self.cursor.seen
-        if epoch == self.cursor.epoch:
+        cursor, seen, partial = self.cursor, self.cursor.seen, self.cursor.partial
+        if epoch == cursor.epoch:
             return
-        known = self.cursor.epoch != 0 or bool(self._told or self._asked)
-        self.cursor.restart(epoch, delta.since)
         self._listing = False
-        if known and delta.lost:
-            self._doubt(self._everyone(), delta, now + patience)
-            self._told = dict.fromkeys(self._told, delta.since)
-        elif known and delta.since < seen:  # some of what was told is not so where we are now
-            self._doubt([key for key, number in self._told.items() if number > delta.since], delta, now + patience)
-            self._told = {key: min(number, delta.since) for key, number in self._told.items()}
-        if self._doubtful:
-            self._ends = now + patience  # those who register anew need their time
+        if not (cursor.epoch or self._told or self._asked):
+            cursor.restart(epoch, delta.since)
+            return
+        cursor.go_on(epoch, delta.since)
+        if delta.lost:
+            self._doubt(self._everyone(), now + patience)
+            self._start_over(delta)
+        elif partial or delta.since < seen:  # something was left out, or told that is not so here
+            self._doubt([key for key, number in self._told.items() if number > delta.since], now + patience)
+            self._start_over(delta)
+        number = delta.since
+        self._told = {key: number if delta.lost else min(told, number) for key, told in self._told.items()}
 
-    def take(self, delta: Delta, now: float, patience: float) -> bool:
-        """Whether to apply it; say ``joined`` and ``left`` then. ``settle`` in any case."""
-        if not self.cursor.take(delta):
-            return False
-        if delta.lost and (delta.omitted or not self._listing):
-            self._doubt(self._everyone(), delta, now + patience)
-        if not self.cursor.behind:
-            self._listing = False
-        return True
+    def take(self, delta: Delta) -> bool:
+        """Whether to apply it; say ``joined`` and ``left`` then, and ``settle`` in any case."""
+        listing = self._listing or self.cursor.seen == 0
+        taken = self.cursor.take(delta)
+        if taken:
+            self._listing = self.cursor.behind and (listing or self.cursor.seen == 0)
+        self._incomplete = taken and delta.lost and (delta.omitted or not listing)
+        return taken
 
     def joined(self, key: PublicKey) -> None:
         self._asked.pop(key, None)
@@ -96,8 +100,12 @@ class Roster:
         if key not in self._told and len(self._asked) < CLUSTER_EDGES_MAX:
             self._asked[key] = None
 
-    def settle(self, delta: Delta, now: float) -> None:
-        """``delta`` is applied, or had nothing new."""
+    def settle(self, delta: Delta, now: float, patience: float) -> None:
+        """``delta`` is applied, or was not to be."""
+        if self._incomplete:
+            self._doubt(self._everyone(), now + patience)
+            if self._doubtful:
+                self._start_over(delta)
         if delta.until == self.cursor.seen and not self.cursor.behind and not delta.omitted and now >= self._recount_at:
             certain = len(self._told) - sum(key in self._told for key in self._doubtful)
             self._recount = certain >= delta.size  # which counts us
@@ -106,7 +114,8 @@ class Roster:
         """A heartbeat is about to be sent."""
         if self._recount:
             self._recount, self._recount_at = False, now + patience
-            self._doubt(self._everyone(), NO_DELTA, now + patience)
+            self._doubt(self._everyone(), now + patience)
+            self._start_over(NO_DELTA)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -127,10 +136,11 @@ class Roster:
     def _everyone(self) -> list[PublicKey]:
         return [*self._told, *self._asked]
 
-    def _doubt(self, keys: Iterable[PublicKey], delta: Delta, ends: float) -> None:
+    def _doubt(self, keys: Iterable[PublicKey], ends: float) -> None:
         self._doubtful.update(keys)
         if self._doubtful and self._ends is None:
             self._ends = ends
-        if (self._told or self._asked) and delta.size <= MESH_LIMIT and not delta.omitted:
-            self.cursor.restart(self.cursor.epoch, 0)
-            self.cursor.behind = self._listing = True
+
+    def _start_over(self, delta: Delta) -> None:
+        self.cursor.start_over(small=delta.size <= MESH_LIMIT and not delta.omitted)
+        self._listing = self.cursor.behind
