@@ -111,4 +111,20 @@ EDGE_REQUEST_BURST: Final = 256  # a look-up of QUEUE_DESTINATIONS at once
 UNREGISTERED_MAX: Final = 4096  # keys with a session but no registration at a Nucleus; the oldest gives way
 CLUSTER_EDGES_MAX: Final = 65536
 LEASE_TIME: Final = 86400.0  # s that a leased VIP4 stays its holder's after that was last there: a robot in repair
+# Several Nuclei. One that stops answering is left after at most NAT_KEEPALIVE (until the next heartbeat) + 1.2 *
+# FAILOVER_ATTEMPTS * REQUEST_RETRY (1.2: jitter) = 32.2 s, on average 19 s: about one heartbeat. Each attempt fails on
+# a link that loses 5 % of packets with probability 0.0975, all six with 9e-7: once in 300 days of heartbeats.
+FAILOVER_ATTEMPTS: Final = 6  # sendings of a heartbeat, REQUEST_RETRY apart, while another Nucleus is ready
+STANDBY_ATTEMPTS: Final = 3  # the same of a STANDBY heartbeat: only readiness depends on it
+STANDBY_INTERVAL: Final = 60.0  # s between them: the NAT need not stay open, and a doubt asks at once
+STANDBY_TRY: Final = 8.0  # s: four initiations, FIRST_RETRY doubled, then a Nucleus that nobody waits for is left alone
+STANDBY_RETRY: Final = 10.0  # s for which it is, doubled up to
+STANDBY_RETRY_MAX: Final = 60.0  # s; a Nucleus that comes back gets its edges over a minute
+STANDBY_DELAY: Final = 5.0  # s after a registration, at most, then another Nucleus is warmed up
+PREFERENCE_PATIENCE: Final = 3.0  # s that a start waits for the preferred Nucleus alone: three initiations
+PREFERENCE_SETTLE: Final = 2.0  # s; when all come back at once, the one that was used is used again
+FAILBACK_AFTER: Final = 60.0  # s without a fault, up to twice as long by jitter, doubled for each failure, up to
+FAILBACK_MAX: Final = 1800.0  # s; one that has served that long is as good as new
+FAILBACK_PROBE: Final = 10.0  # s between STANDBY heartbeats meanwhile: an outage as long as that is seen
+DRAIN_JITTER: Final = 2.0  # s; edges that were told at one moment do not move at one moment
 DRAIN_TIME: Final = 10.0  # s; edges that have another Nucleus leave within a few

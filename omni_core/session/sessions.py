@@ -219,6 +219,10 @@ class Sessions:
         """Timestamp of the latest initiation accepted from it, here or before an adoption."""
         return self._heard.latest(remote)
 
+    def owns_index(self, index: int) -> bool:
+        """Whether it is of an initiation of ours that is in flight."""
+        return index in self._by_index
+
     def keypairs(self, remote: PublicKey) -> list[Keypair]:
         """The sending one first, then those that only receive."""
         peer = self._peers.get(remote)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from omni_core.constants import (
+    FAILOVER_ATTEMPTS,
     HEARTBEAT_INTERVAL,
     HEARTBEATS_MISSED,
     LOCAL_ENDPOINTS_MAX,
@@ -24,6 +25,12 @@ from omni_core.constants import (
     RECONNECT_JITTER,
     REFUSED_RETRY,
     REQUEST_ATTEMPTS,
+    REQUEST_RETRY,
+    STANDBY_ATTEMPTS,
+    STANDBY_INTERVAL,
+    STANDBY_RETRY,
+    STANDBY_RETRY_MAX,
+    STANDBY_TRY,
 )
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_proof
@@ -44,6 +51,7 @@ from omni_core.signaling.client_events import (
 )
 from omni_core.signaling.codec import decode_message, encode_message
 from omni_core.signaling.endpoints import PackedEndpoint, pack_endpoint, unpack_endpoint
+from omni_core.signaling.health import Backoff, Health
 from omni_core.signaling.link import SignalingLink
 from omni_core.signaling.messages import (
     ConnectHint,
@@ -175,7 +183,7 @@ class NucleusClient:
         if self._sending is not None:
             self._state = _State.CONNECTING
             self._register(now)
-        elif self._state is _State.IDLE or self._retry_at is not None:
+        else:
             self._state, self._retry_at = _State.CONNECTING, None
             self._connect(now)
 
@@ -235,7 +243,7 @@ class NucleusClient:
         """Our addresses changed. Call it with the same when only our path did: the Nucleus sees the new source."""
         self._local = _packed(endpoints)
         if self._state is _State.REGISTERED:
-            self._vital.clear()
+            self._give_up()
             self._sync(now)
 
     def set_nucleus_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
@@ -381,16 +389,29 @@ class NucleusClient:
     def _sync(self, now: float) -> None:
         """A heartbeat now, unless one is open: its answer brings what is new as well."""
         self._heartbeat_at = None
-        if self._state is _State.REGISTERED and not self._vital:
+        if self._vital:
+            return
+        if self._state is _State.STANDBY:
+            request = self._vital.open(_Subject.STANDBY, STANDBY_ATTEMPTS, now, pause_max=REQUEST_RETRY)
+        elif self._state is _State.REGISTERED:
             self._roster.ask(now, self._patience)
-            request = self._vital.open(_Subject.HEARTBEAT, REQUEST_ATTEMPTS, now)
-            self._send_vital(request.subject, request.number)
+            if self.replaceable:
+                request = self._vital.open(_Subject.HEARTBEAT, FAILOVER_ATTEMPTS, now, pause_max=REQUEST_RETRY)
+            else:
+                request = self._vital.open(_Subject.HEARTBEAT, REQUEST_ATTEMPTS, now)
+        else:
+            return
+        self._send_vital(request.subject, request.number, now)
 
-    def _send_vital(self, subject: _Subject, number: int) -> None:
+    def _send_vital(self, subject: _Subject, number: int, now: float) -> None:
         """Made anew for each sending: what was seen may have grown, and the session may be another."""
+        self.health.sent(number, now)
         if self._sending is None:
             return
         epoch, seen = self._cursor.epoch, self._cursor.seen
+        if subject is _Subject.STANDBY:
+            self._send(Heartbeat(number, 0, 0, self._book.own.version, (), standby=True))
+            return
         if subject is _Subject.HEARTBEAT:
             self._send(Heartbeat(number, epoch, seen, self._book.own.version, self._local))
             return
@@ -412,6 +433,7 @@ class NucleusClient:
         if link is None:
             raise RemoteViolation(DropReason.UNKNOWN_SESSION)
         message = decode_message(link.open(signaling))
+        self.health.heard(now)
         if link is self._sending and signaling.counter == link.newest:
             self._sessions.set_endpoint(self.nucleus, source)
         if isinstance(message, RegisterAck):
@@ -432,6 +454,8 @@ class NucleusClient:
         if self._vital.subject(ack.request) is not _Subject.REGISTER:
             return  # late: the answer to an earlier sending has done its work
         self._vital.close(ack.request)
+        self.health.answered(ack.request, ack.draining, now)
+        self._backoff.reset()
         self._lost_at, self._told_lost = None, False
         if ack.status is not Status.OK:
             self._refused(ack.reason, now)
@@ -447,9 +471,15 @@ class NucleusClient:
         self._follow_queries()
 
     def _on_heartbeat_ack(self, ack: HeartbeatAck, now: float) -> None:
-        asked = self._vital.subject(ack.request) is _Subject.HEARTBEAT
-        if asked:
+        subject = self._vital.subject(ack.request)
+        asked = subject is _Subject.HEARTBEAT
+        if asked or subject is _Subject.STANDBY:
             self._vital.close(ack.request)
+            self.health.answered(ack.request, ack.draining, now)
+            self._backoff.reset()
+        self.health.draining = ack.draining
+        if self._state is _State.STANDBY and subject is _Subject.STANDBY:
+            self._heartbeat_at = now + self.standby_interval * (1 - _PAUSE_SPREAD * self._fraction())
         if self._state is not _State.REGISTERED:
             return
         if ack.status is Status.STALE_RECORD:
@@ -469,8 +499,8 @@ class NucleusClient:
 
     def _refused(self, reason: str, now: float) -> None:
         self._state = _State.REFUSED
-        self._vital.clear()
-        self._heartbeat_at = None
+        self.health.reason = reason
+        self._give_up()
         self._retry_at = now + REFUSED_RETRY * (1 + _PAUSE_SPREAD * self._fraction())
         if reason != self._told_refusal:
             self._told_refusal = reason

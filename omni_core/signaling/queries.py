@@ -72,6 +72,12 @@ class Queries:
     def next_timer(self) -> float | None:
         return self._requests.next_timer()
 
+    def take_open(self) -> list[bytes]:
+        """The addresses that are asked for; forgets everything, without answers."""
+        addresses = list(self._open)
+        self.clear()
+        return addresses
+
     def clear(self) -> None:
         """Forget everything, without answers."""
         self._requests.clear()

@@ -21,6 +21,7 @@ class Request(Generic[S]):
     subject: S
     attempts: int  # sendings still allowed, this one included
     pause: float
+    pause_max: float
 
 
 class Requests(Generic[S]):
@@ -33,10 +34,10 @@ class Requests(Generic[S]):
         self._deadlines: Deadlines[int] = Deadlines()
         self._last = 0
 
-    def open(self, subject: S, attempts: int, now: float) -> Request[S]:
+    def open(self, subject: S, attempts: int, now: float, *, pause_max: float = REQUEST_RETRY_MAX) -> Request[S]:
         """A new request; the caller sends it now."""
         self._last = self._last + 1 & _NUMBER_MASK or 1
-        request = Request(self._last, subject, attempts, REQUEST_RETRY)
+        request = Request(self._last, subject, attempts, REQUEST_RETRY, pause_max)
         self._requests[request.number] = request
         self._arm(request, now)
         return request
@@ -64,7 +65,7 @@ class Requests(Generic[S]):
         for number in self._deadlines.pop_due(now):
             request = self._requests[number]
             request.attempts -= 1
-            request.pause = min(2 * request.pause, REQUEST_RETRY_MAX)
+            request.pause = min(2 * request.pause, request.pause_max)
             if request.attempts:
                 self._arm(request, now)
             else:

@@ -145,6 +145,17 @@ def decode_cookie_reply(packet: bytes) -> CookieReply:
     return CookieReply(receiver, packet[start : start + COOKIE_NONCE_SIZE], packet[start + COOKIE_NONCE_SIZE :])
 
 
+def receiver_index(packet: bytes) -> int:
+    """Of a response or cookie reply, which need not be one: for whom among several it is."""
+    at = _RESPONSE_HEAD.size - 4 if packet[0] == ControlType.RESPONSE else _COOKIE_HEAD.size - 4
+    return int.from_bytes(packet[at : at + 4], "little")
+
+
+def session_id(packet: bytes) -> int:
+    """Of a signaling packet, which need not be one."""
+    return int.from_bytes(packet[8:16], "little")
+
+
 def decode_signaling(packet: bytes) -> SignalingPacket:
     if len(packet) <= SIGNALING_OVERHEAD:
         raise RemoteViolation(DropReason.TOO_SHORT)
