@@ -8,7 +8,7 @@ from omni_core.constants import REJECT_AFTER_TIME
 from omni_core.types import PublicKey
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Keypair:
     """Keys are in bytearrays so that ``wipe`` can zero them. ``repr`` shows none."""
 
@@ -25,6 +25,12 @@ class Keypair:
     @property
     def expires(self) -> float:
         return self.created + REJECT_AFTER_TIME
+
+    def take_keys(self) -> tuple[bytearray, bytearray]:
+        """(send, receive): the caller's from now on, to wipe when the session is retired. This object has none then."""
+        keys = self.send_key, self.receive_key
+        self.send_key, self.receive_key = bytearray(), bytearray()
+        return keys
 
     def wipe(self) -> None:
         for key in (self.send_key, self.receive_key):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from omni_core.constants import UNCONFIRMED_TIME
 from omni_core.crypto.cookies import CookieJar
 from omni_core.crypto.identity import exchange_key
@@ -40,7 +42,7 @@ class Remote:
         self.body = b""
         self.state = State.DOWN
         self.wanted = False
-        self.candidates: list[Endpoint] = []
+        self.candidates: Sequence[Endpoint] = ()
         self.endpoint: Endpoint | None = None  # where the peer was last heard
         self.heard: Endpoint | None = None  # where an initiation that lost the tie to ours came from
         self.jar: CookieJar | None = None

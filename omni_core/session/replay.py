@@ -23,7 +23,7 @@ class ReplayWindow:
 
     def __init__(self) -> None:
         self.highest = -1  # the newest sequence so far; -1: none. Read-only for others
-        self._ring = [0] * _BLOCKS
+        self._ring = [0]  # grows with the sequences up to _BLOCKS: most sessions with a Nucleus see a few packets
 
     def check(self, sequence: int) -> bool:
         """True when ``sequence`` (>= 0) may be accepted. Changes nothing."""
@@ -42,6 +42,9 @@ class ReplayWindow:
         if sequence > highest:
             newest = highest >> _BLOCK_SHIFT  # -1 before the first
             if block > newest:
+                missing = min(block + 1, _BLOCKS) - len(ring)
+                if missing > 0:
+                    ring += [0] * missing
                 for stale in range(max(newest + 1, block - _RING_MASK), block + 1):
                     ring[stale & _RING_MASK] = 0
             self.highest = sequence

@@ -5,7 +5,7 @@ The keys of a session with the Nucleus carry signaling only, so that the packet 
 
 from __future__ import annotations
 
-from omni_core.crypto.aead import Aead
+from omni_core.crypto.aead import RareAead
 from omni_core.crypto.errors import AuthenticationFailed
 from omni_core.drops import DropReason
 from omni_core.errors import RemoteViolation
@@ -16,7 +16,7 @@ from omni_core.wire.control import SignalingPacket, signaling_header
 
 
 class SignalingLink:
-    """Made from a keypair, which it needs no longer then. ``wipe`` it when the session is retired."""
+    """Takes the keys of a keypair over. ``wipe`` it when the session is retired."""
 
     __slots__ = ("_counter", "_receive", "_send", "_window", "handshake_hash", "receive_id", "remote", "send_id")
 
@@ -25,8 +25,8 @@ class SignalingLink:
         self.send_id = keypair.send_id
         self.receive_id = keypair.receive_id
         self.handshake_hash = keypair.handshake_hash
-        self._send = Aead(keypair.send_key)
-        self._receive = Aead(keypair.receive_key)
+        send_key, receive_key = keypair.take_keys()
+        self._send, self._receive = RareAead(send_key), RareAead(receive_key)
         self._counter = 0
         self._window = ReplayWindow()
 
