@@ -128,3 +128,7 @@ FAILBACK_MAX: Final = 1800.0  # s; one that has served that long is as good as n
 FAILBACK_PROBE: Final = 10.0  # s between STANDBY heartbeats meanwhile: an outage as long as that is seen
 DRAIN_JITTER: Final = 2.0  # s; edges that were told at one moment do not move at one moment
 DRAIN_TIME: Final = 10.0  # s; edges that have another Nucleus leave within a few
+DRAIN_BATCH: Final = 100  # edges that are told in one go, every
+DRAIN_BATCH_INTERVAL: Final = 0.05  # s: 2,000 edges/s, about as many as another Nucleus can register
+DRAIN_REPEAT: Final = 1.0  # s after the last was told: those that are still there are told once more
+DRAIN_IDLE: Final = DRAIN_JITTER + 1.0  # s in which nobody was told or has left: the others have nowhere to go

@@ -10,7 +10,7 @@ that says it has not seen them.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,8 @@ from omni_core.constants import (
 )
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.drops import DropReason
-from omni_core.engines.nucleus_events import EdgeChanged, EdgeRefused, NucleusEvent
+from omni_core.engines.drain import Drain
+from omni_core.engines.nucleus_events import DrainChanged, EdgeChanged, EdgeRefused, NucleusEvent
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.events import SessionCreated, SessionRetired, SessionUsable
@@ -61,19 +62,21 @@ from omni_core.wire.control import ControlType, decode_signaling
 _COUNTERS = {
     ChangeKind.JOINED: "joins", ChangeKind.MOVED: "moves", ChangeKind.LEFT: "leaves", ChangeKind.DEPARTED: "departures",
 }  # fmt: skip
+_KINDS: dict[type[Message], str] = {Register: "register", Heartbeat: "heartbeat", QueryPeer: "query"}
 _NO_REQUEST = 0  # in an answer that nobody asked for
 
 
 class _Party:
     """A key with at least one session. Registered or not: that is in the store."""
 
-    __slots__ = ("bucket", "endpoint", "links", "sending", "told")
+    __slots__ = ("bucket", "endpoint", "links", "sending", "standby", "told")
 
     def __init__(self, now: float) -> None:
         self.links = 0
         self.sending: SignalingLink | None = None  # the newest that the edge has confirmed
         self.endpoint: Endpoint | None = None  # where its newest authentic packet came from
         self.told = 0  # last change number sent to it
+        self.standby = False  # it uses another Nucleus, as its last heartbeat said
         self.bucket = TokenBucket(EDGE_REQUESTS_PER_SECOND, EDGE_REQUEST_BURST, now)
 
 
@@ -105,6 +108,10 @@ class NucleusEngine:
         self._sessions = Sessions(identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns)
         self.drops = self._sessions.drops  # one set of counters
         self.draining = False
+        self._drain: Drain | None = None
+        self._drain_told = False  # the owner knows that it is over
+        self.handshakes = 0  # sessions made
+        self.requests: Counter[str] = Counter()  # answered, by kind
         self._links: dict[int, SignalingLink] = {}  # by the session id on what we receive
         self._parties: dict[PublicKey, _Party] = {}
         self._strangers: OrderedDict[PublicKey, None] = OrderedDict()  # parties that are not registered, oldest first
@@ -130,7 +137,8 @@ class NucleusEngine:
             self._follow_sessions(now)
 
     def next_timer(self) -> float | None:
-        times = (self._sessions.next_timer(), self._store.next_timer(), next(iter(self._pushes.values()), None))
+        drain = self._drain.next_timer() if self._drain is not None else None
+        times = (self._sessions.next_timer(), self._store.next_timer(), next(iter(self._pushes.values()), None), drain)
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -141,6 +149,10 @@ class NucleusEngine:
         for cluster in [name for name, when in self._pushes.items() if when <= now]:
             del self._pushes[cluster]
             self._push(cluster)
+        if self._drain is not None and not self._drain.done:
+            for key in self._drain.to_tell(now):
+                self._tell_to_leave(key)
+            self._follow_drain()
 
     def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
         datagrams = self._sessions.take_datagrams() + self._datagrams
@@ -156,6 +168,28 @@ class NucleusEngine:
         self._sessions.close(now)
         self._follow_sessions(now)
 
+    def drain(self, now: float, time: float) -> None:
+        """Tell the edges to go to another Nucleus, until ``drained``, at most ``time`` s. Everyone is still served.
+
+        Not twice: a drain goes on, or has been.
+        """
+        if self._drain is None:
+            self.draining = True
+            users = [key for key, party in self._parties.items() if self._uses(key, party)]
+            self._drain = Drain(users, now, time)
+            self._events.append(DrainChanged(False, len(users)))
+            self._follow_drain()
+
+    @property
+    def drained(self) -> bool:
+        """The drain is over: who has another Nucleus has left."""
+        return self._drain is not None and self._drain.done
+
+    @property
+    def users(self) -> int:
+        """Edges that are registered and use this Nucleus, not another one of their list."""
+        return sum(self._uses(key, party) for key, party in self._parties.items())
+
     @property
     def registrations(self) -> int:
         """Grows with each edge that comes, moves, goes or is refused."""
@@ -170,6 +204,11 @@ class NucleusEngine:
             len(self._links),
             list(self._status.values()),
             {reason.name.lower(): n for reason, n in self.drops.as_dict().items()},
+            users=self.users,
+            handshakes=self.handshakes,
+            requests=dict(self.requests),
+            draining=self.draining,
+            drained=self.drained,
         )
 
     # --- sessions -------------------------------------------------------------------------------------------------
@@ -186,9 +225,10 @@ class NucleusEngine:
                 elif isinstance(event, SessionUsable):
                     self._parties[event.remote].sending = self._links[event.receive_id]
                 elif isinstance(event, SessionRetired):
-                    self._drop_link(event)
+                    self._drop_link(event, now)
 
     def _add_link(self, event: SessionCreated, now: float) -> None:
+        self.handshakes += 1
         party = self._parties.get(event.remote)
         if party is None:
             party = self._parties[event.remote] = _Party(now)
@@ -199,7 +239,7 @@ class NucleusEngine:
         if len(self._strangers) > UNREGISTERED_MAX:
             self._sessions.forget(next(iter(self._strangers)), now)
 
-    def _drop_link(self, event: SessionRetired) -> None:
+    def _drop_link(self, event: SessionRetired, now: float) -> None:
         link, party = self._links.pop(event.receive_id), self._parties[event.remote]
         link.wipe()
         party.links -= 1
@@ -208,6 +248,7 @@ class NucleusEngine:
         if not party.links:
             del self._parties[event.remote]
             self._strangers.pop(event.remote, None)
+            self._left_us(event.remote, now)
 
     def _receive_signaling(self, data: bytes, source: Endpoint, now: float) -> None:
         packet = decode_signaling(data)
@@ -222,6 +263,7 @@ class NucleusEngine:
         if not party.bucket.take(now):
             raise RemoteViolation(DropReason.RATE_LIMITED)
         message = decode_message(body)
+        self.requests[_KINDS.get(type(message), "other")] += 1
         origin = _Origin(party, link, source, party.sending is link and packet.counter == link.newest)
         if origin.newest:
             party.endpoint = source
@@ -278,13 +320,14 @@ class NucleusEngine:
             register.request, Status.OK, "", edge.observed, store.epoch, interval_ms, delta, draining=self.draining
         )
         self._answer(ack, origin)
+        self._uses_us(origin, now)
 
     def _refuse(self, register: Register, refused: Refused, origin: _Origin) -> None:
         self.drops.add(refused.reason)
         if register.cluster in self._status:
-            self._status[register.cluster].refusals += 1
+            self._status[register.cluster].count_refusal(refused.status)
         reason = str(refused).encode()[:REASON_MAX].decode(errors="ignore")
-        self._events.append(EdgeRefused(register.cluster, origin.link.remote, origin.source, reason))
+        self._events.append(EdgeRefused(register.cluster, origin.link.remote, origin.source, refused.status, reason))
         self._answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), origin)
 
     def _on_heartbeat(self, heartbeat: Heartbeat, origin: _Origin, now: float) -> None:
@@ -294,6 +337,8 @@ class NucleusEngine:
             return
         observed = observed_endpoint(origin.source)
         if heartbeat.standby:
+            origin.party.standby = True
+            self._left_us(origin.link.remote, now)
             ack = HeartbeatAck(heartbeat.request, Status.OK, "", observed, store.epoch, NO_DELTA, self.draining)
             self._answer(ack, origin)
             return
@@ -307,6 +352,7 @@ class NucleusEngine:
             status, reason = refused.status, str(refused)
         else:
             self._alive(edge, observed, heartbeat.local, origin, now)
+            self._uses_us(origin, now)
             delta = store.delta(edge.cluster, heartbeat.seen, DELTA_ROOM)
             origin.party.told = delta.until
         ack = HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta, self.draining)
@@ -374,7 +420,37 @@ class NucleusEngine:
                 continue
             if party.told not in bodies:
                 delta = store.delta(cluster, party.told, DELTA_ROOM)
-                ack = HeartbeatAck(_NO_REQUEST, Status.OK, "", None, store.epoch, delta)
+                ack = HeartbeatAck(_NO_REQUEST, Status.OK, "", None, store.epoch, delta, self.draining)
                 bodies[party.told] = delta.until, encode_message(ack)
             party.told, body = bodies[party.told]
             self._datagrams.append((party.sending.seal(body), party.endpoint))
+
+    # --- draining -------------------------------------------------------------------------------------------------
+
+    def _uses(self, key: PublicKey, party: _Party) -> bool:
+        return party.sending is not None and not party.standby and self._store.get(key) is not None
+
+    def _uses_us(self, origin: _Origin, now: float) -> None:
+        origin.party.standby = False
+        if self._drain is not None:
+            self._drain.stays(origin.link.remote, now)
+            self._follow_drain()
+
+    def _left_us(self, key: PublicKey, now: float) -> None:
+        if self._drain is not None:
+            self._drain.left(key, now)
+            self._follow_drain()
+
+    def _tell_to_leave(self, key: PublicKey) -> None:
+        party, edge = self._parties.get(key), self._store.get(key)
+        if edge is None or party is None or party.sending is None or party.endpoint is None:
+            return
+        delta = self._store.delta(edge.cluster, party.told, DELTA_ROOM)
+        party.told = delta.until
+        ack = HeartbeatAck(_NO_REQUEST, Status.OK, "", None, self._store.epoch, delta, self.draining)
+        self._datagrams.append((party.sending.seal(encode_message(ack)), party.endpoint))
+
+    def _follow_drain(self) -> None:
+        if self.drained and not self._drain_told:
+            self._drain_told = True
+            self._events.append(DrainChanged(True, self.users))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from omni_core.signaling.messages import Status
 from omni_core.signaling.store import ChangeKind
 from omni_core.types import Endpoint, PublicKey
 
@@ -28,6 +29,7 @@ class EdgeRefused:
     cluster: str  # as the edge wrote it
     key: PublicKey
     endpoint: Endpoint
+    status: Status
     reason: str
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from omni_core.signaling.messages import Status
+
 
 @dataclass
 class ClusterStatus:
@@ -16,12 +18,38 @@ class ClusterStatus:
     departures: int = 0  # heartbeats missed
     refusals: int = 0
     change: int = 0  # number of the last change
+    refused: dict[str, int] = field(default_factory=dict)  # refusals by the status that was answered, in lower case
+    leases: int = 0  # VIP4s of the pool that are held
+    pool: int = 0  # addresses that the pool has; 0: there is none
+    denied: int = 0  # keys that an operator has denied
+
+    def count_refusal(self, status: Status) -> None:
+        self.refusals += 1
+        name = status.name.lower()
+        self.refused[name] = self.refused.get(name, 0) + 1
+
+
+@dataclass
+class StoreStatus:
+    kind: str = "memory"  # or "redis"
+    location: str = ""  # URL without a secret
+    available: bool = True  # False: the Nucleus goes on from memory until the store is back
+    text: str = ""  # why it is not available
+    for_s: float = 0.0  # since when it is, or is not
+    lag_s: float | None = None  # since it was last heard; None: nobody need be heard
 
 
 @dataclass
 class NucleusStatus:
     public_key: str
-    epoch: str  # changes with every start
+    epoch: str  # changes with every start, and with every life of a shared store
     sessions: int
     clusters: list[ClusterStatus] = field(default_factory=list)
     drops: dict[str, int] = field(default_factory=dict)  # by the drop reason's name
+    users: int = 0  # edges that are registered and use this Nucleus
+    handshakes: int = 0  # sessions made since the start
+    requests: dict[str, int] = field(default_factory=dict)  # since the start: "register", "heartbeat", "query"
+    draining: bool = False  # edges are told to go to another Nucleus
+    drained: bool = False  # those that have another one have gone
+    store: StoreStatus = field(default_factory=StoreStatus)
+    http: str = ""  # address and port of metrics and health; "": none
