@@ -110,6 +110,13 @@ EDGE_REQUESTS_PER_SECOND: Final = 64  # that the Nucleus answers to one edge; a 
 EDGE_REQUEST_BURST: Final = 256  # a look-up of QUEUE_DESTINATIONS at once
 UNREGISTERED_MAX: Final = 4096  # keys with a session but no registration at a Nucleus; the oldest gives way
 CLUSTER_EDGES_MAX: Final = 65536
+# Registrations that change something. A start with a leased VIP4 takes two, and so does each of two Nuclei in turn.
+REGISTERS_PER_SECOND: Final = 0.5  # of one key; each one is told to the whole cluster
+REGISTER_BURST: Final = 8
+REGISTER_KEYS_MAX: Final = 65536  # keys whose rate is remembered; 16 s after its last one a key is forgotten
+SOURCE_REGISTERS_PER_SECOND: Final = 50  # of new keys from one address: 20 s later the next 1,000 of a site are in
+SOURCE_REGISTER_BURST: Final = 2000  # a site of 1,000 robots behind one NAT, powered up, and each leases a VIP4
+REGISTER_SOURCES_MAX: Final = 16384  # addresses whose rate is remembered
 LEASE_TIME: Final = 86400.0  # s that a leased VIP4 stays its holder's after that was last there: a robot in repair
 # Several Nuclei. One that stops answering is left after at most NAT_KEEPALIVE (until the next heartbeat) + 1.2 *
 # FAILOVER_ATTEMPTS * REQUEST_RETRY (1.2: jitter) = 32.2 s, on average 19 s: about one heartbeat. Each attempt fails on

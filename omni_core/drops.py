@@ -62,6 +62,8 @@ class DropReason(IntEnum):
     NOT_REGISTERED = 63
     BAD_RECORD = 64  # a peer record whose signature or contents are wrong
     STALE_RECORD = 65
+    REGISTERS_TOO_OFTEN = 66  # of one key, at a Nucleus
+    SOURCE_REGISTERS_TOO_OFTEN = 67  # of new keys from one address, at a Nucleus
     # in-session control
     CONTROL_MALFORMED = 70
 

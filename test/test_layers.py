@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "crypto": BASE | {"wire"},
     "session": _BELOW_MIDDLE,
     "fdb": _BELOW_MIDDLE,
-    "signaling": _BELOW_MIDDLE | {"session"},
+    "signaling": _BELOW_MIDDLE | {"config", "session"},
     "nat": _BELOW_MIDDLE,
     "dataplane": _BELOW_MIDDLE | {"fdb", "session"},
     "config": _BELOW_MIDDLE,

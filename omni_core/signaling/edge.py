@@ -24,6 +24,8 @@ class Edge:
     change: int = 0  # number of its latest change in the cluster's log
     changed: float = 0.0  # when that was
     deadline: float = 0.0  # it has departed when no heartbeat came until then
+    since: float = 0.0  # when it came; 0: not known
+    nucleus: str = ""  # where it is registered, with a store that several Nuclei share
 
     @property
     def addresses(self) -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from omni_core.constants import LEASE_TIME, MESH_LIMIT
 from omni_core.signaling.changes import ChangeLog
+from omni_core.signaling.denials import Denial, DenyList
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint
 from omni_core.signaling.lease_book import HeldLease, LeaseBook
@@ -87,6 +88,13 @@ class Store(Protocol):
 
     def remove(self, key: PublicKey, now: float) -> None: ...
 
+    def deny(self, denial: Denial, now: float) -> None:
+        """Shut a key out, in place of an earlier denial of it; a registration of it stays until it is removed."""
+
+    def undeny(self, key: PublicKey, now: float) -> None: ...
+    def denied(self, key: PublicKey, now: float) -> Denial | None: ...
+    def denials(self, now: float) -> Iterator[Denial]: ...
+
     def handle_timer(self, now: float) -> None:
         """Edges whose deadline has come depart."""
 
@@ -135,6 +143,7 @@ class MemoryStore:
         self._edges: OrderedDict[PublicKey, Edge] = OrderedDict()  # by deadline, ascending
         self._clusters: dict[str, _Cluster] = {}
         self._changes: list[Change] = []
+        self._deny_list = DenyList()
 
     def __len__(self) -> int:
         return len(self._edges)
@@ -172,6 +181,7 @@ class MemoryStore:
         elif known is not None:
             self._unindex(known)
         cluster = self._cluster(edge.cluster)
+        edge.since = known.since if known is not None and known.cluster == edge.cluster else now
         for address in edge.addresses:
             cluster.index[address] = edge
         self._edges[edge.key] = edge
@@ -208,6 +218,18 @@ class MemoryStore:
             cluster.log.left(key)
             cluster.leases.touch(key, now, self.lease_time)
             self._changes.append(Change(kind, edge))
+
+    def deny(self, denial: Denial, now: float) -> None:
+        self._deny_list.put(denial, now)
+
+    def undeny(self, key: PublicKey, now: float) -> None:
+        self._deny_list.remove(key)
+
+    def denied(self, key: PublicKey, now: float) -> Denial | None:
+        return self._deny_list.get(key, now)
+
+    def denials(self, now: float) -> Iterator[Denial]:
+        return self._deny_list.all(now)
 
     def handle_timer(self, now: float) -> None:
         while (first := self._first()) is not None and first.deadline <= now:
