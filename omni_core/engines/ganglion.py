@@ -2,7 +2,7 @@
 
 The driver feeds datagrams from the underlay and frames from the local port, calls ``handle_timer`` when ``next_timer``
 is due, and drains ``take_datagrams``, ``take_frames`` and ``take_events`` after each call. Decisions are in Peering
-(who, and in what state), Resolver (unknown destinations), Sessions (handshakes), NucleusClient (signaling) and the
+(who, and in what state), Resolver (unknown destinations), Sessions (handshakes), Nuclei (signaling) and the
 data plane (frames); this file routes between them.
 """
 
@@ -27,11 +27,12 @@ from omni_core.engines.control_link import ControlLink
 from omni_core.engines.discovery.discovery import Discovery
 from omni_core.engines.ganglion_events import GanglionEvent, Warned
 from omni_core.engines.notes import owner_of
+from omni_core.engines.nuclei import Nuclei
 from omni_core.engines.nucleus_news import NucleusNews
 from omni_core.engines.peering import Peering
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.pings import Pings
-from omni_core.engines.registration import make_client
+from omni_core.engines.registration import make_nuclei
 from omni_core.engines.resolver import Resolver
 from omni_core.engines.settings import GanglionSettings
 from omni_core.engines.slow_path import SlowPath
@@ -40,7 +41,6 @@ from omni_core.engines.status import GanglionStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.handshake import Profile
 from omni_core.session.sessions import Sessions
-from omni_core.signaling.client import NucleusClient
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import ControlType
 from omni_core.wire.hello import CAPABILITY_GROUPS
@@ -135,7 +135,7 @@ class GanglionEngine:
             find=self.book.by_address,
             why=self._why_unreached,
         )
-        self.nucleus: NucleusClient | None = None
+        self.nucleus: Nuclei | None = None
         self.nucleus_news = NucleusNews(self.sessions, self.peering, self.resolver, self._events.append)
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -156,13 +156,14 @@ class GanglionEngine:
         self._take_over(now)
         if self.discovery is not None:
             self.discovery.start(now, settle=not fresh or len(self.book) > 0)
-        self.nucleus = make_client(
+        self.nucleus = make_nuclei(
             self.settings,
             self.identity,
             self._local_endpoints,
             version=self._unix_ns(now),
-            sessions=self.sessions,
+            drops=self.drops,
             random=self._random,
+            unix_ns=self._unix_ns,
         )
         if self.nucleus is not None:
             self.nucleus.start(now)
@@ -276,8 +277,9 @@ class GanglionEngine:
             else:
                 self.nucleus.receive(packet, source, now)
         elif packet[0] in (ControlType.INITIATION, ControlType.RESPONSE, ControlType.COOKIE_REPLY):
-            self.sessions.receive(packet, source, now)
-            self._handle_session_events(now)
+            if self.nucleus is None or not self.nucleus.receive_handshake(packet, source, now):
+                self.sessions.receive(packet, source, now)
+                self._handle_session_events(now)
         else:
             self.drops.add(DropReason.UNKNOWN_TYPE)
 
@@ -357,8 +359,8 @@ class GanglionEngine:
 
     def set_nucleus_endpoints(self, number: int, endpoints: Sequence[Endpoint], now: float) -> None:
         """The name of a Nucleus, by its place in the settings, resolved to these addresses."""
-        if self.nucleus is not None and number == 0:
-            self.nucleus.set_nucleus_endpoints(endpoints, now)
+        if self.nucleus is not None:
+            self.nucleus.set_nucleus_endpoints(number, endpoints, now)
             self._pump(now)
 
     def set_static_endpoints(self, public_key: PublicKey, endpoints: Sequence[Endpoint], now: float) -> None:
@@ -395,10 +397,7 @@ class GanglionEngine:
 
     def _handle_session_events(self, now: float) -> None:
         for event in self.sessions.take_events():
-            if self.nucleus is not None and event.remote in self.settings.nucleus_keys:
-                self.nucleus.on_session_event(event, now)
-            else:
-                self.peering.handle_session_event(event, now)
+            self.peering.handle_session_event(event, now)
 
     def _handle_plane_events(self, now: float) -> None:
         while events := self.plane.take_events():
@@ -441,7 +440,7 @@ class GanglionEngine:
 
     def _query(self, address: Vip | Mac, now: float) -> bool:
         """Ask the Nucleus who has this address. False when there is no Nucleus to ask."""
-        if self.nucleus is None or self.nucleus.state != "registered":
+        if self.nucleus is None or not self.nucleus.can_ask:
             return False
         self.nucleus.query(address, now)
         return True

@@ -37,7 +37,9 @@ class NucleusNews:
 
     def handle(self, event: ClientEvent, now: float) -> None:
         if isinstance(event, Registered):
-            self._changed("registered", "", f"registered with the Nucleus, seen as {event.observed}")
+            where = f"the Nucleus at {event.nucleus}" if event.nucleus else "the Nucleus"
+            why = f": {event.why}" if event.why else ""
+            self._changed("registered", "", f"registered with {where}, seen as {event.observed}{why}")
         elif isinstance(event, Refused):
             self._changed("refused", event.reason, event.reason)
         elif isinstance(event, NucleusLost):

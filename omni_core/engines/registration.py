@@ -1,30 +1,35 @@
-"""The client of the Nucleus, as a Ganglion needs it. Part of the Ganglion engine."""
+"""The Nuclei, as a Ganglion needs them. Part of the Ganglion engine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.record import signed
-from omni_core.engines.settings import GanglionSettings
+from omni_core.drops import DropCounters
+from omni_core.engines.nuclei import Nuclei
+from omni_core.engines.settings import GanglionSettings, NucleusSettings
 from omni_core.session.sessions import Sessions
+from omni_core.signaling.book import PeerBook
 from omni_core.signaling.client import NucleusClient
+from omni_core.signaling.roster import Roster
 from omni_core.types import Endpoint, RandomBytes
 
 
-def make_client(
+def make_nuclei(
     settings: GanglionSettings,
     identity: Identity,
     local_endpoints: Sequence[Endpoint],
     *,
     version: int,
-    sessions: Sessions,
+    drops: DropCounters,
     random: RandomBytes,
-) -> NucleusClient | None:
-    """None without a Nucleus. ``version``: of our record; a greater one tells the others that we started anew."""
+    unix_ns: Callable[[float], int],
+) -> Nuclei | None:
+    """None without a Nucleus. ``version``: of our record; a greater one tells the others that we started anew.
+    ``drops``: for records that are not genuine."""
     if not settings.nuclei:
         return None
-    nucleus = settings.nuclei[0]
     record = signed(
         identity,
         settings.cluster,
@@ -33,14 +38,23 @@ def make_client(
         name=settings.name,
         capabilities=settings.capabilities,
     )
-    return NucleusClient(
-        identity,
-        settings.cluster,
-        nucleus.public_key,
-        nucleus.endpoints,
-        record,
-        settings.admission_key,
-        local_endpoints,
-        sessions=sessions,
-        random=random,
-    )
+    roster, book = Roster(), PeerBook(record, drops)
+
+    def make(nucleus: NucleusSettings) -> tuple[NucleusClient, Sessions]:
+        sessions = Sessions(identity, None, lambda *_: None, random=random, unix_ns=unix_ns)
+        client = NucleusClient(
+            identity,
+            settings.cluster,
+            nucleus.public_key,
+            nucleus.endpoints,
+            record,
+            settings.admission_key,
+            local_endpoints,
+            sessions=sessions,
+            random=random,
+            roster=roster,
+            book=book,
+        )
+        return client, sessions
+
+    return Nuclei(settings.nuclei, roster, make=make, random=random)

@@ -57,6 +57,7 @@ def snapshot(engine: GanglionEngine, now: float) -> GanglionStatus:
         drops=dict(sorted(drops.items())),
         domains=sorted(engine.discovery.listening.domains) if engine.discovery is not None else [],
         discovery=engine.discovery.cache.status() if engine.discovery is not None else {},
+        nuclei=nucleus.links(now) if nucleus is not None else [],
     )
 
 

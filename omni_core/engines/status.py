@@ -42,6 +42,21 @@ class PeerStatus:
 
 
 @dataclass(frozen=True)
+class NucleusLink:
+    """One of the Nuclei that this robot may use."""
+
+    endpoint: str  # where it was last heard, else the first address that is known; "" when there is none
+    public_key: str
+    role: str  # "active": used; "standby": kept warm, or on the way to it; "cold"
+    state: str  # "idle", "connecting", "standby" (it answers), "registered" or "refused"
+    reason: str  # what it did last that keeps us from using it; "" when it is well
+    registered_s: float | None  # for how long we have been registered there
+    last_answer_age_s: float | None
+    rtt_s: float | None
+    draining: bool  # it is about to stop
+
+
+@dataclass(frozen=True)
 class UnderlayStatus:
     interface: str
     xdp_mode: str  # "driver", "generic", or "none": its packets come by the socket
@@ -77,6 +92,7 @@ class GanglionStatus:
     domains: list[int] = field(default_factory=list)  # DDS domains with participants here
     discovery: dict[str, int] = field(default_factory=dict)  # what the SPDP cache did, by name (engines/discovery)
     underlay: list[UnderlayStatus] = field(default_factory=list)  # with the engine kernel
+    nuclei: list[NucleusLink] = field(default_factory=list)  # in the order of preference
     ways: dict[str, int] = field(default_factory=dict)  # what an engine outside this process did, and how often
 
     def as_dict(self) -> dict[str, Any]:

@@ -114,8 +114,6 @@ class NucleusClient:
         self.drops = DropCounters()
         self.health = Health()
         self.replaceable = False  # another Nucleus is ready: give this one up soon
-        self.urgent = True  # there is no other: try all the time, also to be warm
-        self.standby_interval = STANDBY_INTERVAL
         self.nucleus = nucleus
         self.observed: Endpoint | None = None  # where the Nucleus saw us last
         self.cluster_size = 0
@@ -132,6 +130,8 @@ class NucleusClient:
         self._sending: SignalingLink | None = None
         self._state = _State.IDLE
         self._wanted = False  # to be registered, not only warm
+        self._urgent = True  # try all the time, also to be warm
+        self._standby_interval = STANDBY_INTERVAL
         self._backoff = Backoff(STANDBY_RETRY, STANDBY_RETRY_MAX, self._fraction)
         self._vital: Requests[_Subject] = Requests(self._fraction)  # at most one is open
         self._queries = Queries(self._book, self.drops, self._fraction)
@@ -187,8 +187,10 @@ class NucleusClient:
             self._state, self._retry_at = _State.CONNECTING, None
             self._connect(now)
 
-    def warm(self, now: float) -> None:
-        """Have a session, and hear now and then that the Nucleus is there; not registered (any more). Idempotent."""
+    def warm(self, now: float, interval: float = STANDBY_INTERVAL) -> None:
+        """Have a session, and hear every ``interval`` s that the Nucleus is there; not registered (any more).
+        Idempotent."""
+        self._standby_interval = interval
         if self._state is not _State.IDLE and not self._wanted:
             return
         self._wanted = False
@@ -204,6 +206,8 @@ class NucleusClient:
 
     def cool(self, now: float) -> None:
         """End what ``warm`` has begun, without a word: the registration elsewhere is to go on. Idempotent."""
+        if self._state is _State.IDLE:
+            return
         self._disconnect(now)
         self._state, self._wanted = _State.IDLE, False
         self._retry_at = self._lost_at = self._pause_at = None
@@ -211,11 +215,20 @@ class NucleusClient:
         self.health.fault("")
 
     def hurry(self, now: float) -> None:
-        """It is waited for now."""
+        """It is waited for now: try all the time. Idempotent."""
+        if self._urgent:
+            return
+        self._urgent = True
         if self._state is _State.CONNECTING and self._sending is None and self._retry_at is not None:
             self._retry_at = min(self._retry_at, now + RECONNECT_JITTER * self._fraction())
         self._pause_at = None
         self._backoff.reset()
+
+    def relax(self, now: float) -> None:
+        """Nobody waits for it: what is tried may take its time. Idempotent."""
+        if self._urgent and self._state is _State.CONNECTING and self._sending is None and self._retry_at is None:
+            self._pause_at = now + STANDBY_TRY
+        self._urgent = False
 
     def ask(self, now: float) -> None:
         """Is it there? At once, unless a question is open."""
@@ -225,6 +238,12 @@ class NucleusClient:
     def take_queries(self) -> list[bytes]:
         """The addresses that were asked for and not answered, to ask another Nucleus; they are forgotten here."""
         return self._queries.take_open()
+
+    def ask_for(self, addresses: Sequence[bytes], now: float) -> None:
+        """As ``query``, for what another client has taken."""
+        for address in addresses:
+            self._queries.ask(address, now)
+        self._follow_queries()
 
     def stop(self, now: float) -> None:
         """Say goodbye and forget the Nucleus; send what ``take_datagrams`` has afterwards. Idempotent."""
@@ -322,6 +341,10 @@ class NucleusClient:
         datagrams, self._datagrams = self._datagrams, []
         return datagrams
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
     def take_events(self) -> list[ClientEvent]:
         events, self._events = self._events, []
         return events
@@ -331,7 +354,7 @@ class NucleusClient:
     def _connect(self, now: float) -> None:
         if self._wanted and not self._told_lost and self._lost_at is None:
             self._lost_at = now + NUCLEUS_LOST_AFTER
-        self._pause_at = None if self._wanted or self.urgent else now + STANDBY_TRY
+        self._pause_at = None if self._wanted or self._urgent else now + STANDBY_TRY
         self._sessions.connect(self.nucleus, self._endpoints, now, profile=_PROFILE)
 
     def _use(self, link: SignalingLink, now: float) -> None:
@@ -355,7 +378,7 @@ class NucleusClient:
         self._state = _State.CONNECTING
         self._pause_at = None
         self.health.fault(reason)
-        waited_for = self._wanted or self.urgent
+        waited_for = self._wanted or self._urgent
         self._retry_at = now + (RECONNECT_JITTER * self._fraction() if waited_for else self._backoff.next())
         if self._wanted:
             self._tell_lost(reason)
@@ -461,7 +484,7 @@ class NucleusClient:
             self._refused(ack.reason, now)
             return
         self._state = _State.REGISTERED
-        self._told_refusal = ""
+        self._told_refusal = self.health.reason = ""
         self._interval = max(_PAUSE_MIN, ack.interval_ms / 1000)
         self._roster.begin(ack.epoch, ack.delta, now, self._patience)
         self._note(ack, now)
@@ -479,7 +502,7 @@ class NucleusClient:
             self._backoff.reset()
         self.health.draining = ack.draining
         if self._state is _State.STANDBY and subject is _Subject.STANDBY:
-            self._heartbeat_at = now + self.standby_interval * (1 - _PAUSE_SPREAD * self._fraction())
+            self._heartbeat_at = now + self._standby_interval * (1 - _PAUSE_SPREAD * self._fraction())
         if self._state is not _State.REGISTERED:
             return
         if ack.status is Status.STALE_RECORD:

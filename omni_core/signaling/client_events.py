@@ -15,6 +15,8 @@ class Registered:
 
     observed: Endpoint | None  # where the Nucleus sees us
     cluster_size: int
+    nucleus: Endpoint | None = None  # where, when there are several
+    why: str = ""  # not at the one before
 
 
 @dataclass(frozen=True)

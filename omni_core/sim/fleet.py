@@ -35,8 +35,8 @@ class Fleet:
         nuclei: int = 1,
         nucleus_keys: int = 1,
     ) -> None:
-        """``secret``: of every cluster; None: open clusters. ``mesh_limit``: of the Nuclei and of all edges. Each of the
-        ``nuclei`` has a store of its own; ``nucleus_keys``: 1 for all of them, or as many as there are.
+        """``secret``: of every cluster; None: open clusters. ``mesh_limit``: of the Nuclei and of all edges.
+        ``nuclei``: how many, each with a store of its own; ``nucleus_keys``: 1 for all of them, or one each.
         """
         self.net = net
         self.secret = secret
