@@ -11,7 +11,7 @@ that says it has not seen them.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -29,15 +29,20 @@ from omni_core.constants import (
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.drops import DropReason
 from omni_core.engines.drain import Drain
+from omni_core.engines.nucleus_edges import EdgeRow, edge_rows
 from omni_core.engines.nucleus_events import DrainChanged, EdgeChanged, EdgeRefused, NucleusEvent
+from omni_core.engines.nucleus_gate import Admitted, Gate
+from omni_core.engines.nucleus_limits import RegisterLimits
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.events import SessionCreated, SessionRetired, SessionUsable
 from omni_core.session.handshake import Profile
-from omni_core.session.limits import TokenBucket
+from omni_core.session.limits import NUCLEUS_LIMITS, SessionLimits, TokenBucket
 from omni_core.session.sessions import Sessions
-from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken, edge_from_register, superseded
+from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken, denied, superseded
+from omni_core.signaling.allow_list import AllowList
 from omni_core.signaling.codec import decode_message, encode_message
+from omni_core.signaling.denials import Denial
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint, observed_endpoint, unpack_endpoint
 from omni_core.signaling.link import SignalingLink
@@ -99,13 +104,17 @@ class NucleusEngine:
         unix_ns: Callable[[float], int],
         store: Store | None = None,
         heartbeat_interval: float = HEARTBEAT_INTERVAL,
+        limits: SessionLimits = NUCLEUS_LIMITS,
+        limits: RegisterLimits | None = None,
     ) -> None:
         """``store`` None: in memory, for this process only."""
         self._identity = identity
-        self._policies = {policy.name: policy for policy in clusters}
         self._store = MemoryStore(int.from_bytes(random(8), "little") or 1) if store is None else store
+        self._gate = Gate(clusters, self._store, limits or RegisterLimits())
         self._interval = heartbeat_interval
-        self._sessions = Sessions(identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns)
+        self._sessions = Sessions(
+            identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns, limits=limits
+        )
         self.drops = self._sessions.drops  # one set of counters
         self.draining = False
         self._drain: Drain | None = None
@@ -118,7 +127,7 @@ class NucleusEngine:
         self._pushes: dict[str, float] = {}  # cluster -> when; PUSH_INTERVAL is one for all, so insertion is time order
         self._datagrams: list[tuple[bytes, Endpoint]] = []
         self._events: list[NucleusEvent] = []
-        self._status = {p.name: ClusterStatus(p.name, p.admission_key is None) for p in self._policies.values()}
+        self._status = {p.name: ClusterStatus(p.name, p.admission_key is None) for p in self._gate.policies.values()}
 
     # --- pump -----------------------------------------------------------------------------------------------------
 
@@ -286,27 +295,40 @@ class NucleusEngine:
 
     def _on_register(self, register: Register, origin: _Origin, now: float) -> None:
         observed = observed_endpoint(origin.source)
-        link = origin.link
-        try:
-            edge = edge_from_register(register, link.remote, link.handshake_hash, observed, self._policies, self._store)
-        except Refused as refused:
-            self._refuse(register, refused, origin)
+        self._gate.ask(
+            register, origin.link, observed, origin.source.host, now, partial(self._admitted, register, origin)
+        )
+
+    def _admitted(self, register: Register, origin: _Origin, answer: Admitted | Refused, now: float) -> None:
+        if isinstance(answer, Refused):
+            self._refuse(register, answer, origin)
+            return
+        edge = answer.edge
+        if answer.comes_again:
+            ack = RegisterAck(register.request, Status.OK, "", edge.observed, 0, 0, NO_DELTA, answer.lease)
+            self._answer(ack, origin)
             return
         known = self._store.get(edge.key)
         if known is not None and known.record == edge.record:
             self._alive(known, edge.observed, edge.local, origin, now)
-            self._registered(register, edge, origin, now)
+            self._registered(register, answer, origin, now)
             return
-        self._store.claim(edge, self._deadline(now), now, partial(self._claimed, register, edge, origin))
+        self._store.claim(edge, self._deadline(now), now, partial(self._claimed, register, answer, origin))
 
-    def _claimed(self, register: Register, edge: Edge, origin: _Origin, conflict: Conflict | None, now: float) -> None:
+    def _claimed(
+        self, register: Register, admitted: Admitted, origin: _Origin, conflict: Conflict | None, now: float
+    ) -> None:
+        denial = self._store.denied(admitted.edge.key, now)
         if conflict is not None:
-            self._refuse(register, address_taken(edge, conflict), origin)
+            self._refuse(register, address_taken(admitted.edge, conflict), origin)
+        elif denial is not None:  # while the store was asked
+            self._store.remove(denial.key, now)
+            self._refuse(register, denied(denial), origin)
         else:
-            self._registered(register, edge, origin, now)
+            self._registered(register, admitted, origin, now)
 
-    def _registered(self, register: Register, edge: Edge, origin: _Origin, now: float) -> None:
-        store = self._store
+    def _registered(self, register: Register, admitted: Admitted, origin: _Origin, now: float) -> None:
+        store, edge = self._store, admitted.edge
         self._strangers.pop(edge.key, None)
         since = store.since(edge.cluster, register.epoch, register.seen)
         delta = store.delta(
@@ -317,7 +339,15 @@ class NucleusEngine:
         origin.party.told = delta.until
         interval_ms = round(self._interval * 1000)
         ack = RegisterAck(
-            register.request, Status.OK, "", edge.observed, store.epoch, interval_ms, delta, draining=self.draining
+            register.request,
+            Status.OK,
+            admitted.reason,
+            edge.observed,
+            store.epoch,
+            interval_ms,
+            delta,
+            admitted.lease,
+            self.draining,
         )
         self._answer(ack, origin)
         self._uses_us(origin, now)
@@ -424,6 +454,46 @@ class NucleusEngine:
                 bodies[party.told] = delta.until, encode_message(ack)
             party.told, body = bodies[party.told]
             self._datagrams.append((party.sending.seal(body), party.endpoint))
+
+    # --- administration -------------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """To be read. What changes it goes through the engine."""
+        return self._store
+
+    def edges(self, clusters: Sequence[str], now: float) -> list[EdgeRow]:
+        return edge_rows(self._store, clusters, HEARTBEATS_MISSED * self._interval, now)
+
+    def set_allow_list(self, cluster: str, allow_list: AllowList | None, now: float) -> list[Edge]:
+        """Returns the edges that have been taken out of the cluster. They are told to register again, and then why."""
+        removed = self._gate.set_allow_list(cluster, allow_list)
+        for edge in removed:
+            self._expel(edge.key, now)
+        self._follow_store(now)
+        return removed
+
+    def kick(self, key: PublicKey, now: float) -> None:
+        """Unregister it and end its sessions. It may come back."""
+        self._expel(key, now)
+        self._sessions.forget(key, now)
+        self._follow_sessions(now)
+        self._follow_store(now)
+
+    def deny(self, denial: Denial, now: float) -> None:
+        self._store.deny(denial, now)
+        self._expel(denial.key, now)
+        self._follow_store(now)
+
+    def undeny(self, key: PublicKey, now: float) -> None:
+        self._store.undeny(key, now)
+
+    def _expel(self, key: PublicKey, now: float) -> None:
+        party = self._parties.get(key)
+        self._store.remove(key, now)
+        if party is not None and party.sending is not None and party.endpoint is not None:
+            ack = HeartbeatAck(_NO_REQUEST, Status.NOT_REGISTERED, "", None, self._store.epoch, NO_DELTA, self.draining)
+            self._datagrams.append((party.sending.seal(encode_message(ack)), party.endpoint))
 
     # --- draining -------------------------------------------------------------------------------------------------
 
