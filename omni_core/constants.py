@@ -77,6 +77,14 @@ COOKIE_LATENCY: Final = 5.0  # s a cookie is still accepted after that
 LOAD_HANDSHAKES_PER_SECOND: Final = 250  # python does about 1,000 handshake halves a second on one robot core
 SOURCE_HANDSHAKES_PER_SECOND: Final = 20  # per source address, while under load
 SOURCE_HANDSHAKE_BURST: Final = 5
+SOURCES_MAX: Final = 16384  # source addresses whose rate is remembered; 0.3 s after its last one a source is forgotten
+HEARD_TIMESTAMPS: Final = 16384  # initiators: more than the peers of one edge
+# A Nucleus is asked by everyone. A handshake and its REGISTER take it 0.65 ms of a present core, a cookie reply 0.03 ms
+# (bench/nucleus/engine_cost.py), so with the free ones this is half a core, and one three times slower almost keeps up.
+NUCLEUS_HANDSHAKES_PER_SECOND: Final = 500  # while loaded, with a cookie: 10,000 edges are back within 30 s
+NUCLEUS_SHARED_HANDSHAKES_PER_SECOND: Final = 350  # of those, beyond each site's own: 1,000 behind one NAT take 2 s
+NUCLEUS_UNSOLICITED: Final = 4096  # 5 s of all that is admitted: a slow path's round trip and a lost packet
+NUCLEUS_HEARD_TIMESTAMPS: Final = 65536  # its edges several times over; 250 bytes each
 
 # --- switching -----------------------------------------------------------------------------------------------------
 

@@ -6,11 +6,11 @@ from collections import OrderedDict
 
 from omni_core.types import PublicKey
 
-_REMEMBERED = 16384  # peers, also after they are gone; the longest unheard of goes first
-
 
 class HeardTimestamps:
-    def __init__(self) -> None:
+    def __init__(self, remembered: int) -> None:
+        """``remembered``: initiators, also after they are gone; the longest unheard of goes first."""
+        self._remembered = remembered
         self._latest: OrderedDict[PublicKey, int] = OrderedDict()
 
     def latest(self, remote: PublicKey) -> int | None:
@@ -23,5 +23,5 @@ class HeardTimestamps:
         """Of an initiation that was accepted, here or by an earlier control plane."""
         self._latest[remote] = max(timestamp, self._latest.get(remote, -1))
         self._latest.move_to_end(remote)
-        if len(self._latest) > _REMEMBERED:
+        if len(self._latest) > self._remembered:
             self._latest.popitem(last=False)

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from omni_core.constants import (
-    MAX_UNSOLICITED,
     REKEY_AFTER_MESSAGES,
     REKEY_ATTEMPT_TIME,
     TIE_RETRY,
@@ -37,7 +36,7 @@ from omni_core.session.handshake import (
 )
 from omni_core.session.heard import HeardTimestamps
 from omni_core.session.keypair import Keypair
-from omni_core.session.limits import HandshakeLimits
+from omni_core.session.limits import EDGE_LIMITS, HandshakeLimits, SessionLimits
 from omni_core.session.machine import (
     AWAITING_CONFIRMATION,
     IN_FLIGHT,
@@ -78,7 +77,7 @@ class Sessions:
         *,
         random: RandomBytes,
         unix_ns: Callable[[float], int],
-        limits: HandshakeLimits | None = None,
+        limits: SessionLimits = EDGE_LIMITS,
     ) -> None:
         self.drops = DropCounters()
         self._identity = identity
@@ -87,12 +86,13 @@ class Sessions:
         self._random = random
         self._unix_ns = unix_ns
         self._pace = Pace(random)
-        self._gate = Gate(identity.exchange_public, limits or HandshakeLimits(), random)
+        self._gate = Gate(identity.exchange_public, HandshakeLimits(limits), random)
+        self._unsolicited_max = limits.unsolicited
         self._peers: dict[PublicKey, Remote] = {}
         self._unsolicited: OrderedDict[PublicKey, None] = OrderedDict()
         self._by_index: dict[int, Remote] = {}
         self._by_receive_id: dict[int, Remote] = {}
-        self._heard = HeardTimestamps()
+        self._heard = HeardTimestamps(limits.heard)
         self._last_timestamp = 0
         self._deadlines: Deadlines[PublicKey] = Deadlines()
         self._datagrams: list[tuple[bytes, Endpoint]] = []
@@ -479,7 +479,7 @@ class Sessions:
 
     def _add_unsolicited(self, remote: PublicKey, now: float) -> None:
         self._unsolicited[remote] = None
-        if len(self._unsolicited) > MAX_UNSOLICITED:
+        if len(self._unsolicited) > self._unsolicited_max:
             self.forget(next(iter(self._unsolicited)), now)
 
     def _arm(self, peer: Remote) -> None:

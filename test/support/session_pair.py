@@ -8,7 +8,6 @@ from collections.abc import Callable
 from omni_core.crypto.identity import Identity
 from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
 from omni_core.session.handshake import Profile
-from omni_core.session.limits import HandshakeLimits
 from omni_core.session.sessions import Sessions
 from omni_core.types import Endpoint
 
@@ -22,14 +21,12 @@ class Side:
         self.identity = identity
         self.endpoint = endpoint
         self.admitted = True
-        self.limits = HandshakeLimits()
         self.sessions = Sessions(
             identity,
             profile,
             lambda key, body, source: b"answer" if self.admitted else None,
             random=rng.randbytes,
             unix_ns=lambda now: EPOCH_NS + int(now * 1e9),
-            limits=self.limits,
         )
         self.key = identity.public_key
         self.events: list[SessionEvent] = []

@@ -6,6 +6,8 @@ import pytest
 from support.session_pair import EPOCH_NS, Pair, Side
 
 from omni_core.constants import (
+    NUCLEUS_HANDSHAKES_PER_SECOND,
+    NUCLEUS_SHARED_HANDSHAKES_PER_SECOND,
     REJECT_AFTER_TIME,
     REKEY_AFTER_MESSAGES,
     REKEY_AFTER_TIME,
@@ -13,11 +15,13 @@ from omni_core.constants import (
     REKEY_RETRY,
     REKEY_RETRY_JITTER,
     RESPONDER_REKEY_GRACE,
+    SOURCE_HANDSHAKE_BURST,
+    SOURCE_HANDSHAKES_PER_SECOND,
 )
 from omni_core.drops import DropReason
 from omni_core.session.events import SessionCreated, SessionLost, SessionRetired, SessionUsable
 from omni_core.session.handshake import Profile
-from omni_core.session.limits import HandshakeLimits
+from omni_core.session.limits import NUCLEUS_LIMITS, HandshakeLimits, SessionLimits
 from omni_core.session.machine import State
 from omni_core.session.sessions import Sessions
 from omni_core.types import Endpoint
@@ -232,7 +236,7 @@ def test_a_forged_response_does_not_hurt_the_handshake(pair: Pair) -> None:
 
 def test_under_load_a_cookie_is_asked_for_and_the_handshake_goes_on(seed: int) -> None:
     pair = Pair(seed)
-    pair.b.sessions._gate._limits = HandshakeLimits(per_second=0.0)
+    pair.b.sessions._gate._limits = HandshakeLimits(SessionLimits(free_per_second=0.0))
     pair.connect(pair.a)
     pair.pump()
     assert kinds(pair, pair.b) == [ControlType.COOKIE_REPLY]
@@ -296,3 +300,36 @@ def test_sessions_usable_event_comes_once(pair: Pair) -> None:
         pair.confirm(pair.a)
     pair.pump()
     assert len([e for e in pair.b.events if isinstance(e, SessionUsable)]) == 1
+
+
+def admitted(limits: HandshakeLimits, hosts: list[str], seconds: int, *, after: float = 100.0) -> dict[str, int]:
+    """How many each host gets in that asks 1,000 times a second, with cookies."""
+    counts = dict.fromkeys(hosts, 0)
+    for tick in range(1000 * seconds):
+        for host in hosts:
+            counts[host] += limits.allow(host, after + tick / 1000)
+    return counts
+
+
+def test_under_load_a_nucleus_admits_a_bounded_number_from_everywhere() -> None:
+    hosts = [f"10.0.{n}.1" for n in range(60)]
+    counts = admitted(HandshakeLimits(NUCLEUS_LIMITS), hosts, 4)
+    assert sum(counts.values()) <= NUCLEUS_HANDSHAKES_PER_SECOND * 4.25 + 1
+    assert min(counts.values()) > 0
+
+
+def test_one_site_gets_what_others_leave_but_not_all() -> None:
+    """A site of thousands behind one NAT gets in; whoever floods from there leaves the rest to others."""
+    limits = HandshakeLimits(NUCLEUS_LIMITS)
+    alone = admitted(limits, ["10.0.0.1"], 4)["10.0.0.1"] / 4
+    shared = NUCLEUS_SHARED_HANDSHAKES_PER_SECOND
+    assert shared <= alone <= 1.1 * (shared + SOURCE_HANDSHAKES_PER_SECOND) + SOURCE_HANDSHAKE_BURST
+    others = [f"10.0.1.{n}" for n in range(20)]
+    late = sum(limits.allow(host, 104.0) for host in others for _ in range(5))
+    assert late == 5 * len(others), "each its own burst, although the site has used up what is shared"
+
+
+def test_one_ipv6_customer_is_one_source() -> None:
+    limits = HandshakeLimits()
+    assert sum(limits.allow(f"2001:db8:1:2::{n:x}", 5.0) for n in range(1, 100)) == SOURCE_HANDSHAKE_BURST
+    assert limits.allow("2001:db8:1:3::1", 5.0) and limits.allow("fe80::1%2", 5.0)
