@@ -134,12 +134,15 @@ STANDBY_ATTEMPTS: Final = 3  # the same of a STANDBY heartbeat: only readiness d
 STANDBY_INTERVAL: Final = 60.0  # s between them: the NAT need not stay open, and a doubt asks at once
 STANDBY_TRY: Final = 8.0  # s: four initiations, FIRST_RETRY doubled, then a Nucleus that nobody waits for is left alone
 STANDBY_RETRY: Final = 10.0  # s for which it is, doubled up to
-STANDBY_RETRY_MAX: Final = 60.0  # s; a Nucleus that comes back gets its edges over a minute
+STANDBY_RETRY_MAX: Final = 60.0  # s, half of it by jitter
 STANDBY_DELAY: Final = 5.0  # s after a registration, at most, then another Nucleus is warmed up
 PREFERENCE_PATIENCE: Final = 3.0  # s that a start waits for the preferred Nucleus alone: three initiations
 PREFERENCE_SETTLE: Final = 2.0  # s; when all come back at once, the one that was used is used again
-FAILBACK_AFTER: Final = 60.0  # s without a fault, up to twice as long by jitter, doubled for each failure, up to
+FAILBACK_AFTER: Final = 60.0  # s without a fault, then an earlier Nucleus is used again; doubled each time it fails, to
 FAILBACK_MAX: Final = 1800.0  # s; one that has served that long is as good as new
+# Edges of Nuclei that share nothing are to be together again before those at the one have departed for those at the
+# other, after (HEARTBEATS_MISSED + 1) * HEARTBEAT_INTERVAL = 120 s: STANDBY_RETRY_MAX and this are less.
+FAILBACK_JITTER: Final = 30.0  # s
 FAILBACK_PROBE: Final = 10.0  # s between STANDBY heartbeats meanwhile: an outage as long as that is seen
 DRAIN_JITTER: Final = 2.0  # s; edges that were told at one moment do not move at one moment
 DRAIN_TIME: Final = 10.0  # s; edges that have another Nucleus leave within a few

@@ -27,6 +27,7 @@ class Admission:
         self._book = book
         self._is_up = is_up
         self._emit = emit
+        self.own_vip4 = settings.vip4.ip if settings.vip4 else None
         self.static_keys = frozenset(p.public_key for p in settings.static_peers)
 
     def admits(self, public_key: PublicKey, member: bool) -> bool:
@@ -43,7 +44,7 @@ class Admission:
         if hello.vip4 is None:
             return True
         claim = f"{hello.name or 'a peer'} ({key_text(public_key)[:8]}) claims VIP {hello.vip4}"
-        if self._settings.vip4 is not None and hello.vip4 == self._settings.vip4.ip:
+        if hello.vip4 == self.own_vip4:
             self._emit(Warned(f"{claim}, which is ours: refused. {_OTHER_VIP4}"))
             return False
         holder = self._book.by_address(hello.vip4)

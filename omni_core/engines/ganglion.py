@@ -9,6 +9,8 @@ data plane (frames); this file routes between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Interface
 
 from omni_core.constants import FIRST_DATA_BYTE
 from omni_core.crypto.identity import Identity
@@ -26,13 +28,14 @@ from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_ab
 from omni_core.engines.control_link import ControlLink
 from omni_core.engines.discovery.discovery import Discovery
 from omni_core.engines.ganglion_events import GanglionEvent, Warned
+from omni_core.engines.leased_vip4 import LeasedVip4
 from omni_core.engines.notes import owner_of
 from omni_core.engines.nuclei import Nuclei
 from omni_core.engines.nucleus_news import NucleusNews
 from omni_core.engines.peering import Peering
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.pings import Pings
-from omni_core.engines.registration import make_nuclei
+from omni_core.engines.registration import make_nuclei, own_record
 from omni_core.engines.resolver import Resolver
 from omni_core.engines.settings import GanglionSettings
 from omni_core.engines.slow_path import SlowPath
@@ -41,6 +44,7 @@ from omni_core.engines.status import GanglionStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.handshake import Profile
 from omni_core.session.sessions import Sessions
+from omni_core.signaling.client_events import Vip4Leased, Vip4NotLeased
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import ControlType
 from omni_core.wire.hello import CAPABILITY_GROUPS
@@ -134,6 +138,9 @@ class GanglionEngine:
             send=lambda peer, token, now: self.link.ping(peer, now, token),
             find=self.book.by_address,
             why=self._why_unreached,
+        )
+        self.leased_vip4 = LeasedVip4(
+            self.settings.vip4, change=self._set_vip4, underlay=self._underlay, emit=self._events.append
         )
         self.nucleus: Nuclei | None = None
         self.nucleus_news = NucleusNews(self.sessions, self.peering, self.resolver, self._events.append)
@@ -383,7 +390,10 @@ class GanglionEngine:
                 self.peering.cluster_changed(nucleus.cluster_size, now)
             events = nucleus.take_events()
             for event in events:
-                self.nucleus_news.handle(event, now)
+                if isinstance(event, (Vip4Leased, Vip4NotLeased)):
+                    self.leased_vip4.handle(event, now)
+                else:
+                    self.nucleus_news.handle(event, now)
             if not events:
                 break
         if self.discovery is not None:
@@ -437,6 +447,15 @@ class GanglionEngine:
             self.peering.said_goodbye(peer, now)
         elif self.discovery is not None:
             self.discovery.control(peer, message, now)
+
+    def _set_vip4(self, vip4: IPv4Interface | None, now: float) -> None:
+        self.settings = replace(self.settings, vip4=vip4)
+        self.peering.set_vip4(vip4, now)
+        if self.nucleus is not None:
+            self.nucleus.set_record(own_record(self.settings, self.identity, self._unix_ns(now)), now)
+
+    def _underlay(self) -> list[Endpoint]:
+        return [*self._local_endpoints, *(place for each in self.settings.nuclei for place in each.endpoints)]
 
     def _query(self, address: Vip | Mac, now: float) -> bool:
         """Ask the Nucleus who has this address. False when there is no Nucleus to ask."""

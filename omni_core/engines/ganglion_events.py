@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from typing import TypeAlias
 
 from omni_core.types import Endpoint, PublicKey
@@ -39,6 +40,14 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class VipChanged:
+    """The VIP4 of this robot is another one now, leased by the Nucleus; None: it has none any more."""
+
+    vip4: IPv4Interface | None
+    text: str
+
+
+@dataclass(frozen=True)
 class PingResult:
     token: int
     rtt: float | None  # s; None: no answer within the time given
@@ -50,4 +59,4 @@ class ListeningChanged:
     """A program here may have joined or left a group: the kernel's table is worth a look (``set_memberships``)."""
 
 
-GanglionEvent: TypeAlias = PeerUp | PeerDown | NucleusChanged | Warned | PingResult | ListeningChanged
+GanglionEvent: TypeAlias = PeerUp | PeerDown | NucleusChanged | Warned | VipChanged | PingResult | ListeningChanged

@@ -110,6 +110,12 @@ class Nuclei:
         self._choice.used.client.query(address, now)
         self._follow(now)
 
+    def set_record(self, record: bytes, now: float) -> None:
+        """Ours has changed. The Nucleus that leased us another VIP4 hears it at once."""
+        for each in self._all:
+            each.client.set_record(record, now)
+        self._follow(now)
+
     def links(self, now: float) -> list[NucleusLink]:
         """In the order of preference."""
         return [self._link(settings, each, now) for settings, each in zip(self._settings, self._all, strict=True)]

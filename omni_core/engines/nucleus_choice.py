@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from omni_core.constants import (
     DRAIN_JITTER,
     FAILBACK_AFTER,
+    FAILBACK_JITTER,
     FAILBACK_MAX,
     FAILBACK_PROBE,
     PREFERENCE_PATIENCE,
@@ -80,6 +81,7 @@ class NucleusChoice:
         self._why = ""  # there is one coming
         self._alone_until = 0.0  # others are not tried before
         self._warm_at = 0.0  # others are kept warm from then on
+        self._nudged_at: float | None = None  # when another one answered, and the one that is used was tried as well
         self._drains_at: float | None = None  # when the one that is used is left because it drains
         self._untold: NucleusLost | None = None  # another one may stand in, then it is no news
         self._told_refusal = ""
@@ -146,7 +148,7 @@ class NucleusChoice:
 
     def _draw_hold(self, each: Nucleus) -> None:
         hold = min(FAILBACK_AFTER * 2.0 ** max(0, each.failures - 1), FAILBACK_MAX)
-        each.hold = hold * (1 + self._fraction())
+        each.hold = hold + FAILBACK_JITTER * self._fraction()
 
     # --- what to do -----------------------------------------------------------------------------------------------
 
@@ -204,6 +206,9 @@ class NucleusChoice:
                 if before or self._is_due(each.faultless_since + PREFERENCE_SETTLE, now):
                     self._go_to(each, self._why, now)
                     return
+                if self._nudged_at != each.faultless_since:
+                    self._nudged_at = each.faultless_since
+                    self.used.client.nudge(now)
 
     def _keep_warm(self, now: float) -> None:
         """Registered: the earlier ones, and the first of the later ones that answers, while no earlier one does."""

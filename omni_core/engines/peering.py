@@ -87,12 +87,35 @@ class Peering:
         self._nudges: Deadlines[PeerId] = Deadlines()
         self._polls: Deadlines[PeerId] = Deadlines()
         self._admission = Admission(settings, book, is_up=self.is_up, emit=emit)
-        vip4 = settings.vip4.ip if settings.vip4 else None
-        self._hello = encode_hello(Hello(settings.name, vip4, settings.capabilities))
         self.owner = owner
-        self._notes = NoteKeeper(plane, sessions, owner, self._hello)
+        self._introduce(settings.vip4)
         self.flood: frozenset[PeerId] = frozenset()
         self.cluster_size = 0  # as the Nucleus says
+
+    def _introduce(self, vip4: IPv4Interface | None) -> None:
+        """What we tell each peer about ourselves."""
+        self._hello = encode_hello(Hello(self._settings.name, vip4.ip if vip4 else None, self._settings.capabilities))
+        self._notes = NoteKeeper(self._plane, self._sessions, self.owner, self._hello)
+        self._admission.own_vip4 = vip4.ip if vip4 else None
+
+    def set_vip4(self, vip4: IPv4Interface | None, now: float) -> None:
+        """Ours is another one now. Peers with a session hear it by a new handshake."""
+        before, self._hello = self._hello, b""
+        self._introduce(vip4)
+        if self._hello == before:
+            return
+        holder = self._book.by_address(vip4.ip) if vip4 else None
+        if holder is not None:
+            self._emit(Warned(f"VIP {vip4} moved from {holder.label} to us"))
+            self._book.set_vip4(holder, None)
+        for peer in self._book:
+            if self._sessions.state(peer.public_key) is State.DOWN:
+                continue
+            places = ([peer.path] if peer.path else []) + list(peer.endpoints)
+            self._sessions.connect(peer.public_key, places, now, body=self._hello)
+            if self.is_up(peer):
+                self._sessions.rekey(peer.public_key, now)
+        self._drain(now)
 
     # --- policy ---------------------------------------------------------------------------------------------------
 

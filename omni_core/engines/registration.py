@@ -30,14 +30,7 @@ def make_nuclei(
     ``drops``: for records that are not genuine."""
     if not settings.nuclei:
         return None
-    record = signed(
-        identity,
-        settings.cluster,
-        version=version,
-        vip4=str(settings.vip4) if settings.vip4 else None,
-        name=settings.name,
-        capabilities=settings.capabilities,
-    )
+    record = own_record(settings, identity, version)
     roster, book = Roster(), PeerBook(record, drops)
 
     def make(nucleus: NucleusSettings) -> tuple[NucleusClient, Sessions]:
@@ -54,7 +47,19 @@ def make_nuclei(
             random=random,
             roster=roster,
             book=book,
+            wants_vip4=settings.vip4_auto,
         )
         return client, sessions
 
     return Nuclei(settings.nuclei, roster, make=make, random=random)
+
+
+def own_record(settings: GanglionSettings, identity: Identity, version: int) -> bytes:
+    return signed(
+        identity,
+        settings.cluster,
+        version=version,
+        vip4=str(settings.vip4) if settings.vip4 else None,
+        name=settings.name,
+        capabilities=settings.capabilities,
+    )

@@ -52,6 +52,7 @@ class GanglionSettings:
     multicast_learn: bool = True  # else: all groups go to all peers, and all are wanted from them
     spdp_cache: bool = True
     bridged: bool = False  # a local network is joined to the overlay
+    vip4_auto: bool = False  # the Nucleus leases it; ``vip4`` is the last one that we had
     interface_mtu: int = 1418  # bounds in-session control, and is shown
 
     @property

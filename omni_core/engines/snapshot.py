@@ -55,6 +55,7 @@ def snapshot(engine: GanglionEngine, now: float) -> GanglionStatus:
         rx_bytes=sum(p.rx_bytes for p in peers),
         peers=peers,
         drops=dict(sorted(drops.items())),
+        vip4_leased=settings.vip4_auto and settings.vip4 is not None,
         domains=sorted(engine.discovery.listening.domains) if engine.discovery is not None else [],
         discovery=engine.discovery.cache.status() if engine.discovery is not None else {},
         nuclei=nucleus.links(now) if nucleus is not None else [],

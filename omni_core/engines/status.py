@@ -93,6 +93,7 @@ class GanglionStatus:
     discovery: dict[str, int] = field(default_factory=dict)  # what the SPDP cache did, by name (engines/discovery)
     underlay: list[UnderlayStatus] = field(default_factory=list)  # with the engine kernel
     nuclei: list[NucleusLink] = field(default_factory=list)  # in the order of preference
+    vip4_leased: bool = False  # vip4 is the Nucleus's to give
     ways: dict[str, int] = field(default_factory=dict)  # what an engine outside this process did, and how often
 
     def as_dict(self) -> dict[str, Any]:

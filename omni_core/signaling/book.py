@@ -21,11 +21,14 @@ _REMEMBERED = 4096  # keys; the longest unheard of goes first
 class PeerBook:
     def __init__(self, own: bytes, drops: DropCounters) -> None:
         """``own``: our record; the others have to be of its cluster."""
-        self.own = open_record(own)
-        self._own_bytes = own
+        self.set_own(own)
         self._drops = drops
         self._newest: OrderedDict[PublicKey, tuple[bytes, PeerRecord]] = OrderedDict()
         self._verified: dict[bytes, PeerRecord] = {}  # the same records, by their bytes
+
+    def set_own(self, record: bytes) -> None:
+        self.own = open_record(record)
+        self._own_bytes = record
 
     def peer(self, entry: PeerEntry) -> tuple[PeerRecord, tuple[Endpoint, ...]] | None:
         """None for ourselves, and for what is not genuine (counted)."""

@@ -34,6 +34,7 @@ from omni_core.constants import (
 )
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_proof
+from omni_core.crypto.record import open_record
 from omni_core.drops import DropCounters, DropReason
 from omni_core.errors import RemoteViolation
 from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
@@ -48,6 +49,8 @@ from omni_core.signaling.client_events import (
     Punch,
     Refused,
     Registered,
+    Vip4Leased,
+    Vip4NotLeased,
 )
 from omni_core.signaling.codec import decode_message, encode_message
 from omni_core.signaling.endpoints import PackedEndpoint, pack_endpoint, unpack_endpoint
@@ -105,11 +108,13 @@ class NucleusClient:
         random: RandomBytes,
         roster: Roster | None = None,
         book: PeerBook | None = None,
+        wants_vip4: bool = False,
     ) -> None:
         """``record``: our signed peer record for ``cluster``. ``local_endpoints``: IP addresses; LOCAL_ENDPOINTS_MAX of
         them are told. ``sessions``: shared with the owner; this client connects and forgets ``nucleus`` in it.
         ``roster``: what this edge was told already, by other Nuclei; it stays the owner's. None: nothing.
         ``book``: of all records that this edge knows; None: one of its own.
+        ``wants_vip4``: have one leased; that of ``record`` is the one that we had.
         """
         self.drops = DropCounters()
         self.health = Health()
@@ -121,6 +126,8 @@ class NucleusClient:
         self._cluster = cluster
         self._endpoints = list(endpoints)
         self._record = record
+        self._wants_vip4 = wants_vip4
+        self._awaits_record = False  # Vip4Leased, or that it is lost, was told
         self._admission_key = admission_key
         self._local = _packed(local_endpoints)
         self._sessions = sessions
@@ -224,6 +231,15 @@ class NucleusClient:
         self._pause_at = None
         self._backoff.reset()
 
+    def nudge(self, now: float) -> None:
+        """The network seems to be back: try now, whenever the next try would be."""
+        if self._state is _State.CONNECTING and self._sending is None:
+            if self._retry_at is not None:
+                self._retry_at = None
+                self._connect(now)
+            else:
+                self._sessions.resend(self.nucleus, now)
+
     def relax(self, now: float) -> None:
         """Nobody waits for it: what is tried may take its time. Idempotent."""
         if self._urgent and self._state is _State.CONNECTING and self._sending is None and self._retry_at is None:
@@ -270,6 +286,17 @@ class NucleusClient:
         self._endpoints = list(endpoints)
         if self._state is _State.CONNECTING and self._retry_at is None:
             self._sessions.connect(self.nucleus, self._endpoints, now, profile=_PROFILE)
+
+    def set_record(self, record: bytes, now: float) -> None:
+        """In place of the one before. Told to the Nucleus at once if this client has asked for it, else when it
+        registers next. The owner sets it in ``book``, if that is the owner's."""
+        self._record = record
+        if self._book.own.version < open_record(record).version:
+            self._book.set_own(record)
+        if self._awaits_record:
+            self._awaits_record, self._retry_at = False, None
+            if self._sending is not None:
+                self._register(now)
 
     def query(self, address: Vip | Mac | PublicKey, now: float) -> None:
         """QueryAnswered follows, at once when "no such peer" is still fresh, else within about QUEUE_TIME."""
@@ -441,7 +468,10 @@ class NucleusClient:
         proof = b""
         if self._admission_key is not None:
             proof = admission_proof(self._admission_key, self._sending.handshake_hash, self._key, self._cluster)
-        self._send(Register(number, self._cluster, self._record, proof, self._local, epoch, seen))
+        register = Register(
+            number, self._cluster, self._record, proof, self._local, epoch, seen, wants_vip4=self._wants_vip4
+        )
+        self._send(register)
 
     def _send(self, message: Message) -> None:
         destination = self._sessions.endpoint(self.nucleus)
@@ -480,6 +510,8 @@ class NucleusClient:
         self.health.answered(ack.request, ack.draining, now)
         self._backoff.reset()
         self._lost_at, self._told_lost = None, False
+        if self._wants_vip4 and self._waits_for_record(ack, now):
+            return
         if ack.status is not Status.OK:
             self._refused(ack.reason, now)
             return
@@ -489,9 +521,25 @@ class NucleusClient:
         self._roster.begin(ack.epoch, ack.delta, now, self._patience)
         self._note(ack, now)
         self._events.append(Registered(self.observed, ack.delta.size))
+        if self._wants_vip4 and ack.lease is None:
+            self._events.append(Vip4NotLeased(ack.reason, lost=False))
         self._apply(ack.delta, now)
         self._queries.ask_again()
         self._follow_queries()
+
+    def _waits_for_record(self, ack: RegisterAck, now: float) -> bool:
+        """The Nucleus leases us another VIP4 than our record has, or has given that to somebody else."""
+        ours = self._book.own.vip4
+        if ack.status is Status.OK and ack.lease is not None and str(ack.lease) != ours:
+            self._events.append(Vip4Leased(ack.lease))
+        elif ack.status is Status.ADDRESS_TAKEN and ours is not None:
+            self._events.append(Vip4NotLeased(ack.reason, lost=True))
+        else:
+            return False
+        self._state, self._awaits_record = _State.CONNECTING, True
+        self._give_up()
+        self._retry_at = now + REFUSED_RETRY  # in case no record comes
+        return True
 
     def _on_heartbeat_ack(self, ack: HeartbeatAck, now: float) -> None:
         subject = self._vital.subject(ack.request)
@@ -500,6 +548,7 @@ class NucleusClient:
             self._vital.close(ack.request)
             self.health.answered(ack.request, ack.draining, now)
             self._backoff.reset()
+        begins_to_drain = ack.draining and not self.health.draining
         self.health.draining = ack.draining
         if self._state is _State.STANDBY and subject is _Subject.STANDBY:
             self._heartbeat_at = now + self._standby_interval * (1 - _PAUSE_SPREAD * self._fraction())
@@ -513,6 +562,8 @@ class NucleusClient:
             if asked:
                 self._note(ack, now)
             self._apply(ack.delta, now)
+            if begins_to_drain and not self.replaceable:
+                self._sync(now)  # we stay: the Nucleus need not wait for us
 
     def _note(self, ack: RegisterAck | HeartbeatAck, now: float) -> None:
         if ack.observed is not None:

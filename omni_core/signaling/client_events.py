@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from omni_core.crypto.record import PeerRecord
+from omni_core.signaling.leases import Lease
 from omni_core.types import Endpoint, Mac, PublicKey, Vip
 
 
@@ -65,4 +66,25 @@ class NucleusLost:
     reason: str
 
 
-ClientEvent: TypeAlias = Registered | Refused | PeerJoined | PeerLeft | QueryAnswered | Punch | NucleusLost
+@dataclass(frozen=True)
+class Vip4Leased:
+    """A VIP4 other than that of our record is ours: the client waits for a record with it (``set_record``)."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class Vip4NotLeased:
+    """We asked for a VIP4 and get none; ``reason`` is the Nucleus's sentence.
+
+    ``lost``: that of our record is another's now, and the client waits for a record without it; else we are registered
+    with what our record says.
+    """
+
+    reason: str
+    lost: bool
+
+
+ClientEvent: TypeAlias = (
+    Registered | Refused | PeerJoined | PeerLeft | QueryAnswered | Punch | NucleusLost | Vip4Leased | Vip4NotLeased
+)

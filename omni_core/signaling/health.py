@@ -62,7 +62,7 @@ class Backoff:
 
     def next(self) -> float:
         pause, self._pause = self._pause, min(2 * self._pause, self._max)
-        return pause * (1 + self._fraction())
+        return pause * (1 - self._fraction() / 2)
 
     def reset(self) -> None:
         self._pause = self._min
