@@ -54,6 +54,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "tomli": ("omni_core/io/", "omni_core/cli/"),
     "yaml": ("omni_core/io/", "omni_core/cli/"),
     "rich": ("omni_core/cli/",),
+    "prometheus_client": ("omni_core/io/nucleus_metrics.py",),
+    "pythonjsonlogger": ("omni_core/cli/json_lines.py",),
     "rclpy": ("omni_ros2/",),
     "rcl_interfaces": ("omni_ros2/",),
     "lifecycle_msgs": ("omni_ros2/",),

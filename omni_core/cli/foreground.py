@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from omni_core.cli.json_lines import json_formatter
 from omni_core.io.lifecycle import Driver
 
 # The configuration is read at the start only, so SIGHUP means what it means for most commands: the terminal is gone.
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 async def run_driver(driver: Driver, on_active: Callable[[], None]) -> None:
-    """Until a signal or a fault; then everything is removed. Raises what the driver raises."""
+    """Until a signal or a fault; then everything is removed. Raises what the driver raises. A second signal: faster."""
     loop = asyncio.get_running_loop()
     active = stopping = False
 
@@ -37,6 +38,7 @@ async def run_driver(driver: Driver, on_active: Callable[[], None]) -> None:
     def stop(number: signal.Signals) -> None:
         nonlocal stopping
         if stopping:
+            driver.hurry()
             return
         stopping = True
         logger.info("stopping (%s)", number.name)
@@ -58,10 +60,17 @@ async def run_driver(driver: Driver, on_active: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def progress_lines(debug: bool) -> Iterator[None]:
-    """What the drivers log, as lines on stdout with the time of day; of the other modules only warnings."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Lines("%(asctime)s %(message)s", "%H:%M:%S"))
+def progress_lines(debug: bool, log_format: str = "text") -> Iterator[None]:
+    """What the drivers log, and of the other modules only warnings.
+
+    ``log_format``: text is lines on stdout with the time of day, json an object a line on stderr. Raises SystemRefused.
+    """
+    if log_format == "json":
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(json_formatter())
+    else:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(_Lines("%(asctime)s %(message)s", "%H:%M:%S"))
     root = logging.getLogger("omni_core")
     levels = {root: logging.DEBUG if debug else logging.WARNING}
     levels |= {logging.getLogger(name): logging.DEBUG if debug else logging.INFO for name in PROGRESS}

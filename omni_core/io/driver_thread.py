@@ -20,7 +20,8 @@ VERB_TIMEOUT = 90.0  # s; netlink takes milliseconds, DNS seconds, compiling for
 class DriverThread(Generic[D]):
     """``driver`` may be asked for its state from any thread; everything else goes through here.
 
-    Verbs raise what the driver raises, or SystemRefused after ``timeout`` s; what hangs is cancelled and undone.
+    Verbs raise what the driver raises, or SystemRefused after ``timeout`` s; what hangs is cancelled and undone. Those
+    that end something wait for the driver's ``patience`` besides.
     """
 
     def __init__(self, make: Callable[[], D], name: str = "omni") -> None:
@@ -45,10 +46,10 @@ class DriverThread(Generic[D]):
         self.run(self.driver.activate(), timeout)
 
     def deactivate(self, timeout: float = VERB_TIMEOUT) -> None:
-        self.run(self.driver.deactivate(), timeout)
+        self.run(self.driver.deactivate(), timeout + self.driver.patience)
 
     def cleanup(self, timeout: float = VERB_TIMEOUT) -> None:
-        self.run(self.driver.cleanup(), timeout)
+        self.run(self.driver.cleanup(), timeout + self.driver.patience)
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float = VERB_TIMEOUT) -> T:
         """Run a coroutine of the driver (``ping``, ``wait_for_peers`` ...) and wait for its result."""
@@ -71,6 +72,11 @@ class DriverThread(Generic[D]):
             return function()
 
         return self.run(work(), timeout)
+
+    def hurry(self) -> None:
+        """See Driver.hurry. From any thread, also while a verb is waited for."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self.driver.hurry)
 
     def close(self, timeout: float = VERB_TIMEOUT) -> None:
         """Cleanup, then the thread ends. Idempotent."""

@@ -38,6 +38,7 @@ class Driver:
         self._stopping = asyncio.Event()
         self._keep = False  # the end, now or asked for, is a ``leave``
         self.left_running = False  # the last ``cleanup`` left something that goes on
+        self.patience = 0.0  # s that an orderly end may take for the sake of others
 
     async def configure(self) -> None:
         """Files read, sockets bound, interfaces made. Raises ConfigError or SystemRefused with nothing left behind."""
@@ -86,6 +87,9 @@ class Driver:
         self._keep = keep
         self._stopping.set()
         self.on_stopping()
+
+    def hurry(self) -> None:
+        """An end that is under way, or comes, is not to wait for others any more."""
 
     @property
     def stopping(self) -> bool:

@@ -1,10 +1,13 @@
-"""One Nucleus on this machine: the engine, its sockets and its admin socket."""
+"""One Nucleus on this machine: the engine, its sockets, its admin socket, what it says of itself."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,16 +15,26 @@ from omni_core.config.nucleus import NucleusConfig
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_key
 from omni_core.engines.nucleus import NucleusEngine
-from omni_core.engines.nucleus_status import NucleusStatus
+from omni_core.engines.nucleus_events import DrainChanged
+from omni_core.engines.nucleus_status import NucleusStatus, StoreStatus
 from omni_core.errors import LocalMisuse
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic
 from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.lifecycle import Driver
+from omni_core.io.meter import LoopLag, Traffic
+from omni_core.io.nucleus_http import NucleusHttp
+from omni_core.io.nucleus_log import NucleusLog
+from omni_core.io.nucleus_snapshot import Readiness, Snapshot
 from omni_core.io.pump import NucleusPump
 from omni_core.io.tasks import in_thread, in_turn
 from omni_core.io.udp import UdpPort
 from omni_core.signaling.admission import ClusterPolicy
+
+logger = logging.getLogger(__name__)
+
+# Lines a second on edges that come and go, and as many on refusals: for people, and for who collects them.
+LINES = {"text": 10, "json": 1000}
 
 
 class NucleusDriver(Driver):
@@ -31,8 +44,8 @@ class NucleusDriver(Driver):
         """``on_news`` is called on the event loop when edges have come, moved or gone; it must not block."""
         super().__init__()
         self.config = config
+        self.patience = config.drain_time
         self._on_news = on_news
-        self._told = 0  # the engine's ``registrations`` when ``on_news`` was last called
         self._identity: Identity | None = None
         self._policies: list[ClusterPolicy] = []
         self._clock: UnixClock | None = None
@@ -40,6 +53,16 @@ class NucleusDriver(Driver):
         self._admin: AdminServer | None = None
         self._engine: NucleusEngine | None = None
         self._pump: NucleusPump | None = None
+        self._http: NucleusHttp | None = None
+        self._lag = LoopLag()
+        self._log = NucleusLog(logger, LINES[config.log_format])
+        self._log_timer: asyncio.TimerHandle | None = None
+        self._drained = asyncio.Event()  # or nobody wants to wait for it any longer
+
+    @property
+    def http_address(self) -> str:
+        """Of metrics and health; "" for none."""
+        return str(self._http.address) if self._http is not None else ""
 
     @property
     def port(self) -> int:
@@ -60,7 +83,36 @@ class NucleusDriver(Driver):
         status = self._engine.status(monotonic())
         drops = Counter(status.drops)
         drops.update({reason.name.lower(): n for reason, n in self._udp.drops.as_dict().items()})
-        return replace(status, drops=dict(drops))
+        return replace(status, drops=dict(drops), store=self._store_status(), http=self.http_address)
+
+    def snapshot(self) -> Snapshot:
+        """For metrics, to be looked at in any thread. Raises LocalMisuse while unconfigured."""
+        traffic = self._pump.traffic.copy() if self._pump is not None else Traffic()
+        return Snapshot(deepcopy(self.status()), self._pump is not None, traffic, self._lag.lags.copy())
+
+    def readiness(self) -> Readiness:
+        state = "active" if self._pump is not None else self.state.value
+        draining = self._engine is not None and self._engine.draining
+        reason = "draining" if draining else "" if self._pump is not None else f"not active, but {state}"
+        return Readiness(reason, state, draining, asdict(self._store_status()))
+
+    def _store_status(self) -> StoreStatus:
+        return StoreStatus()
+
+    async def drain(self, time: float) -> int:
+        """Until the edges that have another Nucleus have gone there, at most ``time`` s. How many are still here."""
+        engine = self._engine
+        if engine is None or self._pump is None:
+            return 0
+        engine.drain(monotonic(), time)
+        self._pump.flush()
+        if not engine.drained:  # its own timer ends it
+            await self._drained.wait()
+        return engine.users
+
+    def hurry(self) -> None:
+        """A drain that goes on while it stops is over now."""
+        self._drained.set()
 
     async def _configure(self) -> None:
         config = self.config
@@ -69,21 +121,42 @@ class NucleusDriver(Driver):
         self._admin = AdminServer(config.admin_socket, {"status": self._on_status, "stop": self._on_stop})
         await self._admin.open()
         self._engine = self._make_engine()
+        if config.http_listen is not None:
+            self._http = NucleusHttp(config.http_listen, self.snapshot, self.readiness)
+            self._http.start()
 
     async def _activate(self) -> None:
         assert self._engine is not None and self._udp is not None
-        self._pump = NucleusPump(self._engine, self._udp, self._look_for_news)
+        self._pump = NucleusPump(self._engine, self._udp, self._follow_events)
+        self._drained.clear()
         self._pump.start()
+        self._lag.start()
 
     async def _deactivate(self) -> None:
+        try:
+            await self.drain(self.config.drain_time)
+        finally:
+            await self._stop_engine()
+
+    async def _stop_engine(self) -> None:
+        self._lag.stop()
+        if self._log_timer is not None:
+            self._log_timer.cancel()
+            self._log_timer = None
         pump, self._pump = self._pump, None
         if pump is not None and self._engine is not None:
             pump.stop()
+            self._log.flush(monotonic())
             engine, self._engine = self._engine, self._make_engine()
             engine.close(monotonic())
 
     async def _cleanup(self) -> None:
-        await in_turn(self._close_admin, self._close_engine, self._close_files)
+        await in_turn(self._close_http, self._close_admin, self._close_engine, self._close_files)
+
+    async def _close_http(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await in_thread(http.close)
 
     async def _close_admin(self) -> None:
         admin, self._admin = self._admin, None
@@ -108,11 +181,24 @@ class NucleusDriver(Driver):
         if clock is not None:
             await in_thread(clock.close)
 
-    def _look_for_news(self) -> None:
-        if self._engine is not None and self._engine.registrations != self._told:
-            self._told = self._engine.registrations
-            if self._on_news is not None:
-                self._on_news()
+    def _follow_events(self) -> None:
+        """After everything that the engine did."""
+        events = self._engine.take_events() if self._engine is not None else []
+        if not events:
+            return
+        now = monotonic()
+        for event in events:
+            self._log.add(event, now)
+            if isinstance(event, DrainChanged) and event.done:
+                self._drained.set()
+        if self._log.due is not None and self._log_timer is None:
+            self._log_timer = asyncio.get_running_loop().call_at(self._log.due, self._flush_log)
+        if self._on_news is not None:
+            self._on_news()
+
+    def _flush_log(self) -> None:
+        self._log_timer = None
+        self._log.flush(monotonic())
 
     def _load(self) -> None:
         config = self.config

@@ -16,6 +16,7 @@ from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.ganglion_events import GanglionEvent
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.errors import SystemRefused
+from omni_core.io.meter import Traffic, stopwatch
 from omni_core.io.tap import Tap
 from omni_core.io.tasks import wait_until
 from omni_core.io.udp import UdpPort
@@ -53,9 +54,12 @@ class _Pump:
 
     def flush(self) -> None:
         """Carry out what the engine decided. To be called after every call of the engine from outside."""
-        self._udp.send(self._timed.take_datagrams())
+        self._send(self._timed.take_datagrams())
         if self._running:
             self._set_timer(self._timed.next_timer())
+
+    def _send(self, datagrams: Sequence[Datagram]) -> None:
+        self._udp.send(datagrams)
 
     def _on_datagrams(self, datagrams: list[Datagram]) -> None:
         raise NotImplementedError
@@ -94,18 +98,28 @@ class NucleusPump(_Pump):
         super().__init__(engine, udp)
         self._engine = engine
         self._on_flush = on_flush
+        self.traffic = Traffic()
 
     def flush(self) -> None:
         super().flush()
         self._on_flush()
 
+    def _send(self, datagrams: Sequence[Datagram]) -> None:
+        self.traffic.sent += len(datagrams)
+        self.traffic.sent_bytes += sum([len(data) for data, _ in datagrams])
+        super()._send(datagrams)
+
     def _on_datagrams(self, datagrams: list[Datagram]) -> None:
+        began = stopwatch()
         now = self._loop.time()
         try:
             for data, source in datagrams:
                 self._engine.receive_datagram(data, source, now)
         finally:
             self.flush()
+            self.traffic.received += len(datagrams)
+            self.traffic.received_bytes += sum([len(data) for data, _ in datagrams])
+            self.traffic.batches.observe(stopwatch() - began)
 
 
 class EnginePump(_Pump):

@@ -10,10 +10,8 @@ import signal
 import pytest
 
 from omni_core.cli.foreground import STOP_SIGNALS, progress_lines, run_driver
-from omni_core.cli.nucleus import change, counters
 from omni_core.cli.up import NotRegistered, Registration
 from omni_core.engines.ganglion_events import NucleusChanged, Warned
-from omni_core.engines.nucleus_status import ClusterStatus
 from omni_core.errors import OmniError, RegistrationRefused, SystemRefused
 from omni_core.io.lifecycle import Driver
 
@@ -85,6 +83,20 @@ async def test_further_signals_do_not_disturb_the_end() -> None:
     assert end.is_set()
 
 
+async def test_a_second_signal_hurries_the_end() -> None:
+    driver = FakeDriver()
+    hurried = asyncio.Event()
+    driver.hurry = hurried.set  # type: ignore[method-assign]
+
+    async def patient_end() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await hurried.wait()
+
+    driver._deactivate = patient_end  # type: ignore[method-assign]
+    await asyncio.wait_for(run_driver(driver, lambda: os.kill(os.getpid(), signal.SIGINT)), 5)
+    assert driver.steps[-1] == "cleanup"
+
+
 async def test_a_fault_is_raised_after_the_cleanup() -> None:
     driver = FakeDriver()
     fault = SystemRefused("omni0", "is gone", "start again")
@@ -149,11 +161,3 @@ def test_a_nucleus_that_is_silent_for_too_long() -> None:
     assert [type(end) for end in ends] == [NotRegistered]
     assert "not registered after 2 s: no answer from 10.0.0.1. Fix: " in str(ends[0])
     assert ends[0].exit_code == 5
-
-
-def test_changes_of_a_cluster_as_lines() -> None:
-    cluster = ClusterStatus("wh", False, edges=1, joins=1)
-    before = counters(cluster)
-    assert change(before, cluster) == ""
-    cluster.joins, cluster.departures, cluster.edges = 3, 1, 2
-    assert change(before, cluster) == "wh: 2 joined, 1 departed (heartbeats missed); 2 there now"
