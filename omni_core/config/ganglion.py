@@ -11,6 +11,7 @@ from omni_core import constants
 from omni_core.config.schema import Field, read_fields
 from omni_core.config.values import (
     UNIX_PATH_MAX,
+    VIP4_AUTO,
     StaticMac,
     StaticPeer,
     XdpChoice,
@@ -23,7 +24,7 @@ from omni_core.config.values import (
     parse_public_key,
     parse_static_mac,
     parse_static_peer,
-    parse_vip4,
+    parse_vip4_or_auto,
     parse_xdp_mode,
 )
 from omni_core.errors import ConfigError
@@ -80,9 +81,10 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "vip4", "string", "",
-        "IPv4 address of this robot on the overlay with its prefix length. Empty: IPv6 only (the key gives the VIP6).",
-        'write an address that no other robot has with its prefix length, such as "10.77.0.1/24"',
-        parse=parse_vip4, example="10.77.0.1/24",
+        "IPv4 address of this robot on the overlay with its prefix length, or auto: the Nucleus leases one (vip4_pools "
+        "there). Empty: IPv6 only (the key gives the VIP6).",
+        'write an address that no other robot has with its prefix length, such as "10.77.0.1/24", or auto',
+        parse=parse_vip4_or_auto, example="10.77.0.1/24",
     ),
     Field(
         "name", "string", "",
@@ -245,7 +247,7 @@ class GanglionConfig:
     nucleus: tuple[Endpoint, ...]
     nucleus_key: PublicKey | None
     secret_file: str  # "": none
-    vip4: ipaddress.IPv4Interface | None
+    vip4: ipaddress.IPv4Interface | Literal["auto"] | None
     name: str  # "": the host name
     listen_port: int  # 0: any
     listen_address: tuple[str, ...]  # (): all, IPv4 and IPv6
@@ -271,6 +273,14 @@ class GanglionConfig:
     status_period: float  # s
 
     @property
+    def vip4_auto(self) -> bool:
+        return self.vip4 == VIP4_AUTO
+
+    @property
+    def fixed_vip4(self) -> ipaddress.IPv4Interface | None:
+        return None if isinstance(self.vip4, str) else self.vip4
+
+    @property
     def admitted_keys(self) -> frozenset[PublicKey] | None:
         """None: every member of the cluster."""
         if self.admit == "cluster":
@@ -285,6 +295,11 @@ class GanglionConfig:
     @property
     def admin_socket(self) -> str:
         return admin_socket(self.run_dir, self.interface)
+
+    @property
+    def vip4_file(self) -> str:
+        """The last VIP4 that was leased, with ``vip4: auto``."""
+        return f"{self.key_file}.vip4"
 
     @property
     def journal_file(self) -> str:
@@ -334,6 +349,10 @@ def _check_membership(config: GanglionConfig) -> None:
             "nucleus_key",
             "is empty although nucleus is set",
             "copy the public key that omni keygen printed on the Nucleus",
+        )
+    if config.vip4_auto and not config.nucleus:
+        raise ConfigError(
+            "vip4", "is auto and there is no Nucleus to lease one", 'give an address, such as "10.77.0.1/24"'
         )
     if config.nucleus_key is not None and not config.nucleus:
         raise ConfigError("nucleus", "is empty although nucleus_key is set", 'set nucleus to ["host:port"]')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from omni_core.constants import DEFAULT_PORT
 from omni_core.types import Endpoint, Mac, PublicKey, is_group, is_host, is_name, parse_mac
@@ -15,6 +15,7 @@ from omni_core.types import Endpoint, Mac, PublicKey, is_group, is_host, is_name
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ of Linux, with its final zero, is 16
 UNIX_PATH_MAX = 107  # sun_path of Linux, with its final zero, is 108
 XDP_MODES = ("auto", "driver", "generic")
+VIP4_AUTO: Final = "auto"
 VLAN_MAX = 4094  # IEEE 802.1Q; 4095 is reserved
 
 
@@ -99,6 +100,10 @@ def parse_vip4(text: str) -> ipaddress.IPv4Interface:
     if network.prefixlen < 31 and vip.ip in (network.network_address, network.broadcast_address):
         raise ValueError(f"{address} is the network or broadcast address of {network}")
     return vip
+
+
+def parse_vip4_or_auto(text: str) -> ipaddress.IPv4Interface | Literal["auto"]:
+    return VIP4_AUTO if text == VIP4_AUTO else parse_vip4(text)
 
 
 def parse_listen_address(text: str) -> str:

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import IPv4Interface
 
 from omni_core.config.ganglion import GanglionConfig, read_engine
 from omni_core.engines.ganglion import GanglionEngine
@@ -18,6 +19,7 @@ from omni_core.engines.ganglion_events import (
     PeerDown,
     PeerUp,
     PingResult,
+    VipChanged,
     Warned,
 )
 from omni_core.engines.status import GanglionStatus
@@ -39,7 +41,7 @@ from omni_core.io.ganglion_requests import PING_TIMEOUT, WAIT_TIMEOUT, GanglionR
 from omni_core.io.journal import InterfaceLock, Journal
 from omni_core.io.lifecycle import Driver, State
 from omni_core.io.local_port import LocalPort, PortRequest
-from omni_core.io.membership import Membership, load_membership, make_settings, overlay_plan
+from omni_core.io.membership import Membership, load_membership, make_settings, overlay_plan, save_vip4
 from omni_core.io.multicast_groups import GroupsWatch, watch_groups
 from omni_core.io.native.client import EngineGone
 from omni_core.io.native.process import lives, socket_path
@@ -92,6 +94,7 @@ class GanglionDriver(Driver):
         self._watch: ChangeWatch | None = None
         self._groups: GroupsWatch | None = None
         self._is_bridged = False  # by us, or by somebody else
+        self._vip4: IPv4Interface | None = None  # that is on the interface
         self._port_is_new = False  # no program can have used it before
         self._follower: asyncio.Task[None] | None = None
         self._underlay_changed = asyncio.Event()
@@ -144,8 +147,9 @@ class GanglionDriver(Driver):
         finally:
             del self._pings[token]
 
-    async def wait_for_peers(self, count: int, timeout: float = WAIT_TIMEOUT) -> int:
-        """Until ``count`` peers are up; returns how many are, fewer only after ``timeout`` s.
+    async def wait_for_peers(self, count: int, timeout: float = WAIT_TIMEOUT, *, vip4: bool = False) -> int:
+        """Until ``count`` peers are up, and with ``vip4`` a VIP4 is on the interface; returns how many are up after
+        ``timeout`` s at most.
 
         Raises RegistrationRefused as soon as the Nucleus refused this robot, LocalMisuse while unconfigured.
         """
@@ -155,7 +159,7 @@ class GanglionDriver(Driver):
             self._news.clear()
             status = self._require_engine().status(loop.time())
             up = sum(peer.state == "up" for peer in status.peers)
-            if up >= count or loop.time() >= end:
+            if (up >= count and (self._vip4 or not vip4)) or loop.time() >= end:
                 return up
             if status.nucleus_state == "refused":
                 raise RegistrationRefused(status.nucleus_reason)
@@ -175,6 +179,7 @@ class GanglionDriver(Driver):
                 return
             was_active = self.state is State.ACTIVE
             await self._from_active()
+            await self._follow_vip4()
             port, self._port, self._engine = self._port, None, None
             self._revival.forget()
             try:
@@ -204,6 +209,7 @@ class GanglionDriver(Driver):
         config = self.config
         self._lock = InterfaceLock(config.run_dir, config.interface)
         self._membership = await in_thread(lambda: load_membership(config))
+        self._vip4 = self._membership.vip4
         self._clock = await in_thread(lambda: UnixClock(f"{config.key_file}.clock", monotonic()))
         await in_thread(self._undo_leftovers)
         self._udp = await in_thread(self._open_udp)
@@ -340,7 +346,7 @@ class GanglionDriver(Driver):
     def _port_request(self, mtu: int) -> PortRequest:
         config, membership = self.config, self._membership
         assert membership is not None and self._udp is not None
-        plan = overlay_plan(config, membership.identity, mtu)
+        plan = overlay_plan(config, membership, mtu)
         return PortRequest(config, membership.identity, plan, self._udp, self._journal)
 
     async def _use_port(self, opened: Opened) -> None:
@@ -398,6 +404,11 @@ class GanglionDriver(Driver):
             self._news.set()
         elif isinstance(event, Warned):
             logger.warning("%s", event.text)
+        elif isinstance(event, VipChanged):
+            logger.info("%s", event.text)
+            if self._membership is not None:
+                self._membership = replace(self._membership, vip4=event.vip4)
+                self._underlay_changed.set()
         if self._on_event is not None:
             self._on_event(event)
 
@@ -416,6 +427,7 @@ class GanglionDriver(Driver):
             if dead is None or dead is not self._port or self.state is not State.ACTIVE:
                 return
             await self._halt(detach=True)
+            await self._follow_vip4()
             try:
                 opened = await in_thread(lambda: self._revive(dead, reason))
             except OmniError as error:
@@ -448,6 +460,7 @@ class GanglionDriver(Driver):
         """Keep the engine told of our addresses and those of the names; look again after a change, or now and then."""
         while True:
             self._underlay_changed.clear()
+            await self._follow_vip4()
             try:
                 await self._tell_engine()
                 await in_thread(self._extend_clock)
@@ -455,6 +468,24 @@ class GanglionDriver(Driver):
                 logger.warning("the underlay could not be read: %s", error)
             unresolved = any(not self._names.addresses(endpoint) for endpoint in self._named())
             await self._until_changed(RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
+
+    async def _follow_vip4(self) -> None:
+        """Put the one that is leased on the interface, in place of the one before."""
+        membership = self._membership
+        if membership is None or membership.vip4 == self._vip4:
+            return
+        try:
+            await in_thread(lambda: self._put_vip4(membership.vip4))
+        except OmniError as error:
+            logger.warning("VIP %s is not on %s: %s", membership.vip4, self.interface, error)
+            return
+        self._vip4 = membership.vip4
+        self._news.set()
+
+    def _put_vip4(self, vip4: IPv4Interface | None) -> None:
+        save_vip4(self.config.vip4_file, vip4)
+        with Netlink() as netlink:
+            overlay.change_vip4(self.interface, self._vip4, vip4, self._journal, netlink)
 
     async def _until_changed(self, timeout: float) -> None:
         """Of the MTU of a path, which ICMP tells the kernel, comes no news: the port looks now and then."""

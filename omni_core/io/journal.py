@@ -12,7 +12,8 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -162,6 +163,7 @@ class Journal:
     def __init__(self, path: str) -> None:
         self.path = path
         self._steps: list[Step] = []
+        self._writing = threading.RLock()  # an engine may be started, in a thread, while an address is changed
 
     @property
     def steps(self) -> list[Step]:
@@ -170,18 +172,24 @@ class Journal:
     def add(self, *steps: Step) -> None:
         """Raises ConfigError("run_dir") when it cannot be written; then the steps must not be made."""
         if steps:
-            self._write([*self._steps, *steps])
+            self.update(lambda made: [*made, *steps])
+
+    def update(self, change: Callable[[list[Step]], Sequence[Step]]) -> None:
+        """What ``change`` makes of the steps, with nobody in between. Raises ConfigError("run_dir")."""
+        with self._writing:
+            self.replace(change(self.steps))
 
     def replace(self, steps: Sequence[Step]) -> None:
         """Only these are left. None: the file goes. Raises ConfigError("run_dir")."""
-        if steps:
-            self._write(list(steps))
-            return
-        self._steps = []
-        try:
-            os.unlink(self.path)
-        except FileNotFoundError:
-            pass
+        with self._writing:
+            if steps:
+                self._write(list(steps))
+                return
+            self._steps = []
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass
 
     def _write(self, steps: list[Step]) -> None:
         content = {

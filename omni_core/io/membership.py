@@ -5,25 +5,32 @@ Blocking (files, and 0.1 s of key stretching): call from a worker thread.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import NamedTuple
 
 from omni_core.config.ganglion import GanglionConfig
+from omni_core.config.values import parse_vip4
 from omni_core.constants import VIP6_PREFIX_LENGTH
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_key, cluster_psk
 from omni_core.crypto.token import JoinToken
 from omni_core.engines.settings import GanglionSettings, NucleusSettings, StaticMacSettings, StaticPeerSettings
 from omni_core.errors import ConfigError
+from omni_core.io.files import write_atomic
 from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.overlay import OverlayPlan
 from omni_core.io.underlay import Names
 from omni_core.types import Endpoint, PublicKey, is_name
 from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
+
+logger = logging.getLogger(__name__)
 
 NAME_MAX = 63  # characters; types.is_name
 
@@ -43,6 +50,7 @@ class Membership:
     nuclei: tuple[NucleusPlace, ...]  # the preferred one first
     psk: bytes | None = field(repr=False)
     admission_key: bytes | None = field(repr=False)
+    vip4: IPv4Interface | None = None  # with vip4: auto, the last one that was leased
 
 
 def load_membership(config: GanglionConfig) -> Membership:
@@ -67,7 +75,32 @@ def load_membership(config: GanglionConfig) -> Membership:
         nuclei=tuple(NucleusPlace(endpoint, nucleus_key) for endpoint in nucleus) if nucleus_key else (),
         psk=cluster_psk(secret, cluster) if secret else None,
         admission_key=admission_key(secret, cluster) if secret else None,
+        vip4=load_vip4(config.vip4_file) if config.vip4_auto else config.fixed_vip4,
     )
+
+
+def load_vip4(path: str) -> IPv4Interface | None:
+    """The VIP4 that was leased last; None when there was none. What cannot be read is reported and ignored."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return parse_vip4(file.read(64).strip())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("the VIP4 in %s is ignored: %s", path, error)
+        return None
+
+
+def save_vip4(path: str, vip4: IPv4Interface | None) -> None:
+    """So that it is asked for again, and is there at once after a restart. Failing is reported, no more."""
+    try:
+        if vip4 is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        else:
+            write_atomic(path, f"{vip4}\n", 0o644)
+    except OSError as error:
+        logger.warning("the VIP4 cannot be written to %s (%s): a restart will ask for it anew", path, error.strerror)
 
 
 def load_token(path: str, field: str = "token_file") -> JoinToken:
@@ -92,7 +125,8 @@ def make_settings(
     return GanglionSettings(
         cluster=membership.cluster,
         name=membership.name,
-        vip4=config.vip4,
+        vip4=membership.vip4,
+        vip4_auto=config.vip4_auto,
         nuclei=tuple(
             NucleusSettings(place.public_key, tuple(names.addresses(place.endpoint))) for place in membership.nuclei
         ),
@@ -119,14 +153,15 @@ def capabilities(config: GanglionConfig) -> int:
     return CAPABILITY_BULK | (CAPABILITY_GROUPS if wanted else 0)
 
 
-def overlay_plan(config: GanglionConfig, identity: Identity, mtu: int) -> OverlayPlan:
+def overlay_plan(config: GanglionConfig, membership: Membership, mtu: int) -> OverlayPlan:
     """What is wanted of the overlay interface. ``mtu``: the configured one, else what fits the underlay."""
+    identity = membership.identity
     vip6 = IPv6Interface((identity.vip6, VIP6_PREFIX_LENGTH))
     return OverlayPlan(
         name=config.interface,
         mac=identity.mac,
         mtu=mtu,
-        addresses=(vip6,) if config.vip4 is None else (config.vip4, vip6),
+        addresses=(vip6,) if membership.vip4 is None else (membership.vip4, vip6),
         bridge=config.bridge,
         mtu_fixed=bool(config.mtu),
     )

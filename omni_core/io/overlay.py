@@ -15,12 +15,23 @@ import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from ipaddress import IPv4Interface
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from omni_core.config.values import INTERFACE_NAME_MAX
 from omni_core.errors import ConfigError, SystemRefused
-from omni_core.io.journal import AddedAddress, Journal, MadeLink, MadePort, MovedAddress, MovedRoute
+from omni_core.io.journal import (
+    AddedAddress,
+    Journal,
+    MadeLink,
+    MadePort,
+    MovedAddress,
+    MovedRoute,
+    NativeRuns,
+    Step,
+    SynapseRuns,
+)
 from omni_core.io.netlink import AnyInterface, Link, Netlink
 from omni_core.io.tap import Tap
 from omni_core.types import Mac, format_mac
@@ -101,6 +112,37 @@ def create(plan: OverlayPlan, journal: Journal, netlink: Netlink, make_port: Por
         port.close()
         raise
     return port
+
+
+def change_vip4(
+    name: str, before: IPv4Interface | None, wanted: IPv4Interface | None, journal: Journal, netlink: Netlink
+) -> None:
+    """Another VIP4 on what ``create`` made, the one before removed. The journal follows, also what a later process has
+    to agree with. Raises ConfigError or SystemRefused; then it may be called again.
+    """
+    link = _must_find(name, netlink)
+    if link.master:
+        link = next(each for each in netlink.links() if each.index == link.master)
+    ours = any(isinstance(step, MadeLink) and step.name == link.name for step in journal.steps)
+    added = {step.address for step in journal.steps if isinstance(step, AddedAddress) and step.device == link.name}
+    # The old one first: the kernel removes with an address those that came later in its network.
+    if before is not None and (ours or str(before) in added):
+        netlink.delete_address(link, before)
+        gone = AddedAddress(link.name, str(before))
+        journal.update(lambda steps: [step for step in steps if step != gone])
+    if wanted is not None:
+        if not ours and wanted not in {address.interface for address in netlink.addresses(link)}:
+            journal.add(AddedAddress(link.name, str(wanted)))
+        netlink.add_address(link, wanted)
+    journal.update(lambda steps: [_with_vip4(step, before, wanted) for step in steps])
+
+
+def _with_vip4(step: Step, before: IPv4Interface | None, wanted: IPv4Interface | None) -> Step:
+    """As if it had been made with this VIP4."""
+    if not isinstance(step, (SynapseRuns, NativeRuns)):
+        return step
+    others = [address for address in step.addresses if address != str(before)]
+    return replace(step, addresses=[*([str(wanted)] if wanted is not None else []), *others])
 
 
 def overlay_indices(name: str, netlink: Netlink) -> frozenset[int]:

@@ -194,7 +194,7 @@ class KernelPort:
         """Blocks. Raises ConfigError or SystemRefused."""
         name, journal = self._devices.name, self._request.journal
         started = StartedEngine(self._native_socket, 0, 0)
-        journal.replace([*(step for step in journal.steps if not isinstance(step, StartedEngine)), started])
+        journal.update(lambda steps: [*(step for step in steps if not isinstance(step, StartedEngine)), started])
         with contextlib.closing(TapQueues.join(name + BULK, workers)) as queues:
             process = NativeProcess.start(
                 started.socket,
@@ -207,7 +207,7 @@ class KernelPort:
             )
         try:
             known = replace(started, pid=process.pid, started=process.started)
-            journal.replace([known if step == started else step for step in journal.steps])
+            journal.update(lambda steps: [known if step == started else step for step in steps])
         except BaseException:
             process.stop()
             raise

@@ -1,0 +1,77 @@
+"""The VIP4 of an edge that has one leased (``vip4: auto``). Part of the Ganglion engine.
+
+What the Nucleus leases is put into a new record, for the Nucleus and the peers, and told to the driver, which puts it on
+the interface. A lease is not believed blindly: an address of the underlay, or a network that swallows it, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Interface, ip_address
+
+from omni_core.engines.ganglion_events import GanglionEvent, VipChanged, Warned
+from omni_core.signaling.client_events import Vip4Leased, Vip4NotLeased
+from omni_core.signaling.leases import Lease
+from omni_core.types import Endpoint
+
+PREFIX_MIN = 8  # bits; a shorter prefix would lead a good part of the internet into the overlay
+
+
+class LeasedVip4:
+    """``change(vip4, now)``: it is ours now; the record, peers and Nuclei are to follow, also if it is the same.
+    ``underlay()``: addresses that must stay reachable outside the overlay."""
+
+    def __init__(
+        self,
+        current: IPv4Interface | None,
+        *,
+        change: Callable[[IPv4Interface | None, float], None],
+        underlay: Callable[[], Iterable[Endpoint]],
+        emit: Callable[[GanglionEvent], None],
+    ) -> None:
+        self.current = current
+        self._change = change
+        self._underlay = underlay
+        self._emit = emit
+        self._told = ""  # the last reason why there is none
+
+    def handle(self, event: Vip4Leased | Vip4NotLeased, now: float) -> None:
+        if isinstance(event, Vip4Leased):
+            self._leased(event.lease, now)
+            return
+        if event.lost:
+            lost, self.current = self.current, None
+            self._emit(VipChanged(None, f"VIP {lost} is not ours any more: {event.reason}"))
+            self._change(None, now)
+        elif event.reason != self._told:
+            self._told = event.reason
+            keeps = f"; it keeps VIP {self.current}" if self.current else "; it has its VIP6 only"
+            self._emit(Warned(f"{event.reason}{keeps}"))
+
+    def _leased(self, lease: Lease, now: float) -> None:
+        problem = self._problem(lease)
+        if problem:
+            self._emit(Warned(f"the Nucleus leases VIP {lease}, {problem}: refused. Fix: its vip4_pools"))
+            return
+        self._told = ""
+        vip4 = IPv4Interface(str(lease))
+        if vip4 != self.current:
+            before = f", before it was {self.current}" if self.current else ""
+            self.current = vip4
+            self._emit(VipChanged(vip4, f"VIP {vip4} is leased to us by the Nucleus{before}"))
+        self._change(vip4, now)
+
+    def _problem(self, lease: Lease) -> str:
+        """Why it cannot be; "" when it can."""
+        if not PREFIX_MIN <= lease.prefix_length <= 32:
+            return f"whose prefix is none of {PREFIX_MIN} to 32 bits"
+        vip4 = IPv4Interface(str(lease))
+        network = vip4.network
+        if vip4.is_multicast or vip4.is_loopback or vip4.is_unspecified or vip4.ip.is_reserved:
+            return "which no host can have"
+        if network.prefixlen < 31 and vip4.ip in (network.network_address, network.broadcast_address):
+            return f"the network or broadcast address of {network}"
+        for endpoint in self._underlay():
+            if ip_address(endpoint.host.partition("%")[0]) in network:
+                return f"and {endpoint.host} of the underlay is in {network}"
+        return ""
