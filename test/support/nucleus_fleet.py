@@ -1,0 +1,215 @@
+"""Thousands of edges and two Nuclei on the simulated network; who lives, and where, is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Interface
+from typing import Any
+
+from omni_core.constants import HEARTBEAT_INTERVAL, HEARTBEATS_MISSED
+from omni_core.crypto.identity import Identity
+from omni_core.engines.nucleus import NucleusEngine
+from omni_core.engines.settings import GanglionSettings, NucleusSettings
+from omni_core.signaling.admission import ClusterPolicy
+from omni_core.signaling.store import Change, MemoryStore
+from omni_core.sim.lean_edge import LeanEdge
+from omni_core.sim.network import SimNet
+from omni_core.sim.nucleus import SimNucleus
+from omni_core.types import Endpoint, PublicKey
+
+EDGES_OF_CLUSTER = 1000
+SMALL = 60  # edges of the one cluster that is a mesh, where everyone is told of everyone
+SETTLED = 16.0  # s: a request repeated three times on a lossy link (1 + 2 + 4 + 8 s)
+ROUNDS = 3  # of questions: one in a thousand gets no answer at 5 % loss
+DEAD_AFTER = HEARTBEATS_MISSED * HEARTBEAT_INTERVAL
+
+
+class OneStore:
+    """A MemoryStore that several engines share: what a database would be that is never slow and never away."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._views: list[list[Change]] = []
+
+    def view(self) -> Any:
+        changes: list[Change] = []
+        self._views.append(changes)
+        return _View(self, self._store, changes)
+
+    def spread(self) -> None:
+        news = self._store.take_changes()
+        for changes in self._views:
+            changes += news
+
+
+class _View:
+    """The Store of one engine."""
+
+    def __init__(self, one: OneStore, store: MemoryStore, changes: list[Change]) -> None:
+        self._one, self._store, self._changes = one, store, changes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def take_changes(self) -> list[Change]:
+        self._one.spread()
+        changes = list(self._changes)
+        self._changes.clear()
+        return changes
+
+
+class SharingNucleus(SimNucleus):
+    """With a store that outlives it."""
+
+    def __init__(self, name: str, clusters: Sequence[ClusterPolicy], identity: Identity, one: OneStore) -> None:
+        super().__init__(name, clusters, identity)
+        self._one = one
+
+    def start(self) -> None:
+        self.running = True
+        self.engine = NucleusEngine(
+            self.identity,
+            self.clusters,
+            random=self.net.random.randbytes,
+            unix_ns=self.net.unix_ns,
+            store=self._one.view(),
+        )
+        self.pump()
+
+
+class NucleusFleet:
+    """``edges``: those that live, by key. ``gone``: key -> (when, whether it said goodbye)."""
+
+    def __init__(self, net: SimNet, edges: int) -> None:
+        self.net = net
+        names = ["mesh", *(f"fleet-{n}" for n in range(max(1, (edges - SMALL) // EDGES_OF_CLUSTER)))]
+        self.clusters = names
+        identity = Identity.generate(net.random.randbytes)
+        policies = [ClusterPolicy(name) for name in names]
+        one = OneStore(MemoryStore(net.random.getrandbits(63) + 1))
+        self.nuclei = [SharingNucleus(f"nucleus-{n}", policies, identity, one) for n in (1, 2)]
+        for nucleus in self.nuclei:
+            net.add_host(nucleus)
+            nucleus.start()
+        self.settings = tuple(
+            NucleusSettings(nucleus.identity.public_key, (Endpoint(nucleus.addresses[0], nucleus.port),))
+            for nucleus in self.nuclei
+        )
+        self.edges: dict[PublicKey, LeanEdge] = {}
+        self.gone: dict[PublicKey, tuple[float, bool]] = {}
+        self.unsettled: dict[PublicKey, float] = {}  # since when: came or moved
+        self.clusters_of: dict[str, list[LeanEdge]] = {name: [] for name in names}
+        self._number = 0
+        self._churning = False
+
+    # --- who comes and goes ---------------------------------------------------------------------------------------
+
+    def add(self) -> LeanEdge:
+        self._number += 1
+        number = self._number
+        large = self.clusters[1:]
+        cluster = "mesh" if len(self.clusters_of["mesh"]) < SMALL and number % 2 == 0 else large[number % len(large)]
+        vip4 = IPv4Interface(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/8")
+        settings = GanglionSettings(cluster, f"edge-{number}", vip4, self.settings)
+        edge = LeanEdge(settings.name, settings, Identity.generate(self.net.random.randbytes))
+        self.net.add_host(edge)
+        self.edges[edge.key] = edge
+        self.clusters_of[cluster].append(edge)
+        self.unsettled[edge.key] = self.net.now
+        edge.start()
+        return edge
+
+    def arrive(self, count: int, seconds: float) -> None:
+        for number in range(count):
+            self.net.at(self.net.now + seconds * number / count, self.add)
+
+    def remove(self, edge: LeanEdge, goodbye: bool) -> None:
+        (edge.stop if goodbye else edge.crash)()
+        del self.edges[edge.key]
+        self.clusters_of[edge.settings.cluster].remove(edge)
+        self.gone[edge.key] = self.net.now, goodbye
+
+    def churn(self, per_minute: float) -> None:
+        """Edges go (half of them without a word), as many come, and as many move; ``per_minute`` each."""
+        self._churning = True
+        self._churn(60 / per_minute)
+
+    def calm(self) -> None:
+        self._churning = False
+
+    def _churn(self, pause: float) -> None:
+        if not self._churning:
+            return
+        rng = self.net.random
+        self.remove(rng.choice(list(self.edges.values())), rng.random() < 0.5)
+        self.add()
+        moving = rng.choice(list(self.edges.values()))
+        self.unsettled[moving.key] = self.net.now
+        moving.roam()
+        self.net.at(self.net.now + pause * (0.5 + rng.random()), self._churn, pause)
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def registered(self) -> int:
+        return sum(edge.registered for edge in self.edges.values())
+
+    def settled(self, edge: LeanEdge) -> bool:
+        return self.net.now - self.unsettled[edge.key] > SETTLED
+
+    def check_queries(self, asking: Callable[[LeanEdge], bool] = lambda edge: True) -> int:
+        """Every edge that is ``asking`` looks for a peer of its cluster, and some look for peers that are gone. All
+        answers have to be right; who got none, for the network lost them, asks again. -> how many there were.
+        """
+        net, rng = self.net, self.net.random
+        askers = [edge for edge in self.edges.values() if self.settled(edge) and asking(edge)]
+        questions = []
+        for asker in askers:
+            peer = rng.choice(self.clusters_of[asker.settings.cluster])
+            if peer is not asker and self.settled(peer):
+                questions.append((asker, peer.key))
+        for key, (when, goodbye) in self.gone.items():
+            if net.now - when > (SETTLED if goodbye else DEAD_AFTER + SETTLED):
+                questions.append((rng.choice(askers), key))
+        unanswered, began = questions, net.now
+        for _ in range(ROUNDS):
+            for asker, key in unanswered:
+                if asker.running:
+                    net.at(net.now + 2 * rng.random(), asker.ask, key)
+            net.run(12)  # 1 + 2 + 4 s of repetitions, and the two before
+            unanswered = [each for each in unanswered if each[1] in each[0].given_up]
+            if not unanswered:
+                break
+        wrong = [text for asker, key in questions if (text := self._judge(asker, key, began))]
+        assert not wrong, f"{len(wrong)} of {len(questions)} at {net.now:.1f}: {wrong[:10]}"
+        return len(questions)
+
+    def _judge(self, asker: LeanEdge, key: PublicKey, began: float) -> str:
+        """What is wrong; "" for nothing, also when one of both has come, moved or gone meanwhile."""
+        answer, peer = asker.answers.get(key), self.edges.get(key)
+        if not asker.running:
+            return ""
+        if key in asker.given_up or answer is None:
+            return f"{asker.name} ({asker.nuclei.state}) got no answer"
+        if (
+            peer is not None
+            and self.unsettled[key] < began - SETTLED
+            and (answer.record is None or answer.endpoints[0] != peer.at)
+        ):
+            return f"{asker.name} was told {answer.endpoints}, {peer.name} ({peer.nuclei.state}) is at {peer.at}"
+        if peer is None and answer.record is not None:
+            when, goodbye = self.gone[key]
+            if began - when > SETTLED + (0 if goodbye else DEAD_AFTER):
+                return f"{asker.name} was told of {answer.record.name}, gone {self.net.now - when:.0f} s ago"
+        return ""
+
+    def departed_that_are_known(self, life: float) -> list[str]:
+        """Edges of the mesh that know a peer which is gone for longer than ``life`` s."""
+        return [
+            f"{edge.name} knows a peer that went {self.net.now - self.gone[key][0]:.0f} s ago"
+            for edge in self.clusters_of["mesh"]
+            for key in edge.known
+            if key in self.gone and self.net.now - self.gone[key][0] > life
+        ]
