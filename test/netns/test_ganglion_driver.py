@@ -274,6 +274,7 @@ class Cluster:
             "key_file": str(self.directory / "nucleus.key"),
             "clusters": ["fleet"],
             "listen_port": port,
+            "http_listen": "",
             "run_dir": str(self.directory / name),
         }
         driver = NucleusDriver(nucleus.validate(values))
