@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 PublicKey: TypeAlias = bytes  # 32 bytes, Ed25519: the identity of an edge or of a Nucleus
@@ -60,6 +60,21 @@ class Endpoint(NamedTuple):
         if not host:
             raise ValueError(f"{text!r}: the host is missing")
         return cls(host, port)
+
+
+class NucleusPlace(NamedTuple):
+    endpoint: Endpoint  # the host may be a DNS name, which stands for all addresses of one Nucleus
+    public_key: PublicKey
+
+
+def nucleus_places(endpoints: Sequence[Endpoint], keys: Sequence[PublicKey]) -> tuple[NucleusPlace, ...]:
+    """``keys``: one for all, or one for each in the same order. Raises ValueError, with the reason."""
+    if len(keys) not in (1, len(endpoints)):
+        count = f"{len(endpoints)} Nuclei" if len(endpoints) != 1 else "one Nucleus"
+        raise ValueError(f"there are {len(keys)} keys for {count}")
+    if len(set(endpoints)) < len(endpoints):
+        raise ValueError("a Nucleus is there twice")
+    return tuple(map(NucleusPlace, endpoints, keys if len(keys) > 1 else [keys[0]] * len(endpoints)))
 
 
 def format_mac(mac: Mac) -> str:

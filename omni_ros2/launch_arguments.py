@@ -33,7 +33,7 @@ ARGUMENTS = (
     ),
     Argument("cluster", "", None, "cluster to join; for a Nucleus: to serve, several with commas"),
     Argument("nucleus", "", None, "Nuclei of the cluster as host:port, several with commas, where there is no token"),
-    Argument("nucleus_key", "", None, "public key of the Nucleus, where there is no token"),
+    Argument("nucleus_key", "", None, "public key of the Nuclei, or one each with commas, where there is no token"),
     Argument("token", "", None, "FILE with the join token, mode 0600; not the token itself, which all could see"),
     Argument("vip", "", None, "overlay address of this robot with its prefix length, such as 10.77.0.1/24"),
     Argument("interface", "", None, "name of the overlay's network interface (default omni0)"),

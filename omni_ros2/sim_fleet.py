@@ -111,7 +111,7 @@ class Fleet:
         identity = create_identity(str(self._directory / "nucleus.key"))
         secret = secrets.token_urlsafe(24)
         nucleus = (Endpoint(str(NUCLEUS_ADDRESS), DEFAULT_PORT),)
-        token = JoinToken(nucleus, CLUSTER, identity.public_key, secret.encode())
+        token = JoinToken(nucleus, CLUSTER, (identity.public_key,), secret.encode())
         write_atomic(str(self._directory / "token"), token.format() + "\n")
         write_atomic(str(self._directory / "secret"), secret + "\n")
         secret_files = [f"{CLUSTER}={self._directory / 'secret'}"]

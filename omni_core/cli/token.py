@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from omni_core.cli import exit_codes, output
 from omni_core.cli.inputs import STDIN, secret_path
-from omni_core.config.values import parse_cluster, parse_host_port, parse_public_key
+from omni_core.config.values import parse_cluster, parse_host_port, parse_public_keys
 from omni_core.crypto.token import JoinToken
 from omni_core.errors import ConfigError
 from omni_core.io.files import write_atomic
 from omni_core.io.keyfile import load_identity, load_secret
-from omni_core.types import PublicKey
+from omni_core.types import PublicKey, nucleus_places
 
 Parsed = TypeVar("Parsed")
 
@@ -23,11 +23,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", required=True, help="name of the cluster")
     parser.add_argument(
         "--nucleus", required=True, action="append", metavar="HOST:PORT",
-        help="where robots reach the Nucleus; once for each Nucleus that has this key",
+        help="where robots reach the Nucleus; once for each Nucleus, the preferred one first",
     )  # fmt: skip
     key = parser.add_mutually_exclusive_group(required=True)
-    key.add_argument("--nucleus-key", metavar="KEY", help="public key of the Nucleus")
-    key.add_argument("--key-file", metavar="FILE", help="or its key file, from which only the public key is taken")
+    key.add_argument(
+        "--nucleus-key", action="append", metavar="KEY[,KEY...]",
+        help="public key of the Nuclei, or one of each in the same order",
+    )  # fmt: skip
+    key.add_argument(
+        "--key-file", action="append", metavar="FILE",
+        help="or its key file, from which only the public key is taken; once for all, or once for each Nucleus",
+    )  # fmt: skip
     parser.add_argument(
         "--secret-file",
         metavar="FILE",
@@ -40,10 +46,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    nucleus = tuple(_checked("nucleus", parse_host_port, text, 'write "host:port"') for text in arguments.nucleus)
+    option, keys = _nucleus_keys(arguments)
+    try:
+        nucleus_places(nucleus, keys)
+    except ValueError as error:
+        raise ConfigError(
+            option, str(error), f"give one --{option} for all of them, or one for each --nucleus in the same order"
+        ) from None
     token = JoinToken(
-        nucleus=tuple(_checked("nucleus", parse_host_port, text, 'write "host:port"') for text in arguments.nucleus),
+        nucleus=nucleus,
         cluster=_checked("cluster", parse_cluster, arguments.cluster, "use a name such as warehouse"),
-        nucleus_key=_nucleus_key(arguments),
+        nucleus_keys=keys,
         secret=_secret(arguments.secret_file),
     )
     if arguments.out == STDIN:
@@ -62,10 +76,17 @@ def _checked(option: str, parse: Callable[[str], Parsed], text: str, fix: str) -
         raise ConfigError(option, str(error), fix) from None
 
 
-def _nucleus_key(arguments: argparse.Namespace) -> PublicKey:
+def _nucleus_keys(arguments: argparse.Namespace) -> tuple[str, tuple[PublicKey, ...]]:
+    """-> the option that they are from, and they."""
     if arguments.key_file is None:
-        return _checked("nucleus-key", parse_public_key, arguments.nucleus_key, "copy what omni keygen printed there")
-    identity = load_identity(os.path.abspath(arguments.key_file))
+        option, fix = "nucleus-key", "copy what omni keygen printed there"
+        texts = ",".join(arguments.nucleus_key)
+        return option, _checked(option, parse_public_keys, texts, fix)
+    return "key-file", tuple(map(_public_key, arguments.key_file))
+
+
+def _public_key(path: str) -> PublicKey:
+    identity = load_identity(os.path.abspath(path))
     identity.wipe()
     return identity.public_key
 

@@ -22,13 +22,14 @@ from omni_core.config.values import (
     parse_name,
     parse_path,
     parse_public_key,
+    parse_public_keys,
     parse_static_mac,
     parse_static_peer,
     parse_vip4_or_auto,
     parse_xdp_mode,
 )
 from omni_core.errors import ConfigError
-from omni_core.types import Endpoint, PublicKey
+from omni_core.types import Endpoint, NucleusPlace, PublicKey, nucleus_places
 
 MIN_MTU = 1280  # RFC 8200, section 5: IPv6, and so the VIP6, needs it
 IPV4_COST = constants.IPV4_OVERHEAD + constants.ETHERNET_HEADER
@@ -63,15 +64,17 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "nucleus", "string_array", (),
-        'Nuclei of the cluster as "host:port", where there is no token.',
+        'Nuclei of the cluster as "host:port", the preferred one first, where there is no token. A name with several '
+        "addresses is one Nucleus.",
         'write each as "host:port", such as "nucleus.example.org:51820" or "[fd00::1]:51820"',
         parse=parse_host_port,
     ),
     Field(
         "nucleus_key", "string", "",
-        "Public key of the Nucleus, where there is no token.",
-        "copy the public key that omni keygen printed on the Nucleus",
-        parse=parse_public_key,
+        "Public key of the Nuclei, where there is no token; where each has its own, all of them, with commas, in the "
+        "order of nucleus.",
+        "copy the public key that omni keygen printed on the Nucleus; several with commas",
+        parse=parse_public_keys,
     ),
     Field(
         "secret_file", "string", "",
@@ -245,7 +248,7 @@ class GanglionConfig:
     token_file: str  # "": none
     cluster: str  # "": in the token
     nucleus: tuple[Endpoint, ...]
-    nucleus_key: PublicKey | None
+    nucleus_key: tuple[PublicKey, ...]  # (): none; one for all Nuclei, or one each
     secret_file: str  # "": none
     vip4: ipaddress.IPv4Interface | Literal["auto"] | None
     name: str  # "": the host name
@@ -279,6 +282,11 @@ class GanglionConfig:
     @property
     def fixed_vip4(self) -> ipaddress.IPv4Interface | None:
         return None if isinstance(self.vip4, str) else self.vip4
+
+    @property
+    def nuclei(self) -> tuple[NucleusPlace, ...]:
+        """Empty with a token: they are in there."""
+        return nucleus_places(self.nucleus, self.nucleus_key) if self.nucleus else ()
 
     @property
     def admitted_keys(self) -> frozenset[PublicKey] | None:
@@ -321,7 +329,7 @@ def read_engine(value: object) -> Engine:
 def validate(values: Mapping[str, object]) -> GanglionConfig:
     """A mapping as TOML or ROS parameters give it -> GanglionConfig. Raises ConfigError (field, problem, fix)."""
     parsed = read_fields(FIELDS, values)
-    config = GanglionConfig(**{**parsed, "nucleus_key": parsed["nucleus_key"] or None, "vip4": parsed["vip4"] or None})
+    config = GanglionConfig(**{**parsed, "nucleus_key": parsed["nucleus_key"] or (), "vip4": parsed["vip4"] or None})
     _check_membership(config)
     _check_admission(config)
     _check_interfaces(config)
@@ -344,7 +352,7 @@ def _check_membership(config: GanglionConfig) -> None:
         )
     if not config.cluster:
         raise ConfigError("cluster", "is empty and there is no token", "set cluster, or set token_file")
-    if config.nucleus and config.nucleus_key is None:
+    if config.nucleus and not config.nucleus_key:
         raise ConfigError(
             "nucleus_key",
             "is empty although nucleus is set",
@@ -354,8 +362,14 @@ def _check_membership(config: GanglionConfig) -> None:
         raise ConfigError(
             "vip4", "is auto and there is no Nucleus to lease one", 'give an address, such as "10.77.0.1/24"'
         )
-    if config.nucleus_key is not None and not config.nucleus:
+    if config.nucleus_key and not config.nucleus:
         raise ConfigError("nucleus", "is empty although nucleus_key is set", 'set nucleus to ["host:port"]')
+    try:
+        nucleus_places(config.nucleus, config.nucleus_key or (b"",))
+    except ValueError as error:
+        raise ConfigError(
+            "nucleus_key", str(error), "give one key for all Nuclei, or one each in the order of nucleus, with commas"
+        ) from None
 
 
 def _check_admission(config: GanglionConfig) -> None:

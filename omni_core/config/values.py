@@ -54,6 +54,11 @@ def parse_public_key(text: str) -> PublicKey:
         raise ValueError(f"{_shown(text)} {error}") from None
 
 
+def parse_public_keys(text: str) -> tuple[PublicKey, ...]:
+    """Several with commas between."""
+    return tuple(parse_public_key(part.strip()) for part in text.split(","))
+
+
 def parse_host_port(text: str) -> Endpoint:
     """``host:port`` where the host may be a DNS name; without a port, the default one."""
     endpoint = Endpoint.parse(text, DEFAULT_PORT)

@@ -1,9 +1,10 @@
 """The join token: all that a robot needs to find its cluster and to be let in.
 
-    omni://host:port[,host:port...]/cluster?nucleus-key=<43 characters>[&secret=<percent-encoded>]
+    omni://host:port[,host:port...]/cluster?nucleus-key=<43 characters>[,...][&secret=<percent-encoded>]
 
-Several Nuclei share one key. A host is an IPv4 address, an IPv6 address in brackets or a DNS name; without a port it is
-DEFAULT_PORT. The secret makes the token itself secret: no message and no ``repr`` repeats it.
+Several Nuclei, the preferred one first, share one key, or have one each in the same order. A host is an IPv4 address, an
+IPv6 address in brackets or a DNS name (all its addresses are of one Nucleus); without a port it is DEFAULT_PORT. The
+secret makes the token itself secret: no message and no ``repr`` repeats it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 from omni_core.constants import DEFAULT_PORT
 from omni_core.crypto.identity import key_text, parse_key_text
 from omni_core.errors import ConfigError
-from omni_core.types import Endpoint, PublicKey, is_host, is_name
+from omni_core.types import Endpoint, NucleusPlace, PublicKey, is_host, is_name, nucleus_places
 
 SCHEME = "omni://"
 TOKEN_MAX = 2048  # characters
@@ -23,6 +24,7 @@ SECRET_MAX = 256  # bytes
 
 _KEY, _SECRET = "nucleus-key", "secret"
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_KEYS_FIX = "name each Nucleus once, with one public key for all of them, or one each in the same order"
 _AGAIN = "make a new token with `omni token`, and copy all of it"
 
 
@@ -30,7 +32,7 @@ _AGAIN = "make a new token with `omni token`, and copy all of it"
 class JoinToken:
     nucleus: tuple[Endpoint, ...]  # at least one; hosts as written, DNS names unresolved
     cluster: str
-    nucleus_key: PublicKey
+    nucleus_keys: tuple[PublicKey, ...]  # one for all of them, or one each
     secret: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -39,6 +41,10 @@ class JoinToken:
             raise _error("has no Nucleus", "put host:port of the Nucleus behind omni://")
         for endpoint in self.nucleus:
             _check_host(endpoint.host)
+        try:
+            nucleus_places(self.nucleus, self.nucleus_keys)
+        except ValueError as error:
+            raise _error(str(error), _KEYS_FIX) from None
         if not is_name(self.cluster):
             raise _error(
                 "the cluster is not a name (1..63 of letters, digits, '.', '_' and '-')",
@@ -49,6 +55,10 @@ class JoinToken:
                 f"secret has {len(self.secret)} bytes",
                 f"give a secret of 1..{SECRET_MAX} bytes, or leave '&secret=' away for a cluster without one",
             )
+
+    @property
+    def nuclei(self) -> tuple[NucleusPlace, ...]:
+        return nucleus_places(self.nucleus, self.nucleus_keys)
 
     @classmethod
     def parse(cls, text: str) -> JoinToken:
@@ -70,13 +80,13 @@ class JoinToken:
         if _KEY not in fields:
             raise _error(f"has no {_KEY}", f"add ?{_KEY}= with the public key that the Nucleus prints at its start")
         try:
-            nucleus_key = parse_key_text(fields[_KEY])
+            keys = tuple(parse_key_text(part) for part in fields[_KEY].split(","))
         except ValueError as error:
             raise _error(f"{_KEY} {error}", "copy the public key that the Nucleus prints at its start") from None
         return cls(
             nucleus=tuple(_endpoint(part) for part in authority.split(",")),
             cluster=_unquote("cluster", cluster).decode("utf-8", "replace"),
-            nucleus_key=nucleus_key,
+            nucleus_keys=keys,
             secret=_unquote(_SECRET, fields[_SECRET]) if _SECRET in fields else None,
         )
 
@@ -84,7 +94,8 @@ class JoinToken:
         """Inverse of ``parse``, with the secret in it. On purpose not ``str``, which ends up in logs."""
         secret = "" if self.secret is None else f"&{_SECRET}={quote(self.secret, safe='')}"
         authority = ",".join(str(endpoint) for endpoint in self.nucleus)
-        return f"{SCHEME}{authority}/{self.cluster}?{_KEY}={key_text(self.nucleus_key)}{secret}"
+        keys = ",".join(map(key_text, self.nucleus_keys))
+        return f"{SCHEME}{authority}/{self.cluster}?{_KEY}={keys}{secret}"
 
 
 def _fields(query: str) -> dict[str, str]:

@@ -65,8 +65,8 @@ class Nucleus:
 
 
 class NucleusChoice:
-    """``decide`` after whatever happened, and when ``next_timer`` is due. Only what a user cares about is emitted: where
-    we are registered and why there, or why nowhere.
+    """``decide`` after whatever happened, and when ``next_timer`` is due. Only what a user cares about is emitted:
+    where we are registered and why there, or why nowhere.
     """
 
     def __init__(

@@ -13,7 +13,6 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import NamedTuple
 
 from omni_core.config.ganglion import GanglionConfig
 from omni_core.config.values import parse_vip4
@@ -27,17 +26,12 @@ from omni_core.io.files import write_atomic
 from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.overlay import OverlayPlan
 from omni_core.io.underlay import Names
-from omni_core.types import Endpoint, PublicKey, is_name
+from omni_core.types import Endpoint, NucleusPlace, is_name
 from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
 
 logger = logging.getLogger(__name__)
 
 NAME_MAX = 63  # characters; types.is_name
-
-
-class NucleusPlace(NamedTuple):
-    endpoint: Endpoint  # the host may be a DNS name
-    public_key: PublicKey
 
 
 @dataclass(frozen=True)
@@ -55,11 +49,11 @@ class Membership:
 
 def load_membership(config: GanglionConfig) -> Membership:
     """Reads key, token and secret. Raises ConfigError naming the field of the file that is wrong."""
-    cluster, nucleus, nucleus_key = config.cluster, config.nucleus, config.nucleus_key
+    cluster, nuclei = config.cluster, config.nuclei
     secret: bytes | None = None
     if config.token_file:
         token = load_token(config.token_file)
-        cluster, nucleus, nucleus_key, secret = token.cluster, token.nucleus, token.nucleus_key, token.secret
+        cluster, nuclei, secret = token.cluster, token.nuclei, token.secret
     if config.secret_file:
         if secret is not None:
             raise ConfigError(
@@ -72,7 +66,7 @@ def load_membership(config: GanglionConfig) -> Membership:
         identity=load_or_create_identity(config.key_file),
         name=config.name or host_name(),
         cluster=cluster,
-        nuclei=tuple(NucleusPlace(endpoint, nucleus_key) for endpoint in nucleus) if nucleus_key else (),
+        nuclei=nuclei,
         psk=cluster_psk(secret, cluster) if secret else None,
         admission_key=admission_key(secret, cluster) if secret else None,
         vip4=load_vip4(config.vip4_file) if config.vip4_auto else config.fixed_vip4,

@@ -52,7 +52,7 @@ class Cluster:
 
     def write_token(self, name: str, cluster: str = "wh", secret: str = SECRET, key: Identity = NUCLEUS) -> str:
         assert self.server.ipv4 is not None
-        token = JoinToken((Endpoint(self.server.ipv4, 51820),), cluster, key.public_key, secret.encode())
+        token = JoinToken((Endpoint(self.server.ipv4, 51820),), cluster, (key.public_key,), secret.encode())
         return self.write(name, token.format() + "\n")
 
     def up(self, key: str, token: str = "", **options: str) -> list[str]:

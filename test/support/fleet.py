@@ -113,7 +113,7 @@ class Fleet:
         self, name: str, cluster: str = "fleet", secret: bytes | None = None, key: bytes | None = None
     ) -> str:
         nucleus = (Endpoint(self.address(self.nucleus_host), 51820),)
-        return self.write_private(name, JoinToken(nucleus, cluster, key or self.nucleus_key, secret).format())
+        return self.write_private(name, JoinToken(nucleus, cluster, (key or self.nucleus_key,), secret).format())
 
     def write_config(self, name: str, values: dict[str, object]) -> str:
         path = self.files / name

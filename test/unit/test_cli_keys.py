@@ -151,7 +151,38 @@ def test_token_to_stdout_from_the_public_key(omni: Caller) -> None:
     )
     assert (outcome.code, outcome.err) == (0, "")
     token = JoinToken.parse(outcome.out)
-    assert token == JoinToken((Endpoint("n.example.org", 1), Endpoint("fd00::1", 2)), "wh", IDENTITY.public_key, None)
+    assert token.nucleus == (Endpoint("n.example.org", 1), Endpoint("fd00::1", 2))
+    assert (token.cluster, token.nucleus_keys, token.secret) == ("wh", (IDENTITY.public_key,), None)
+
+
+@pytest.mark.parametrize("how", ["with a comma", "twice", "files"])
+def test_token_of_nuclei_with_a_key_each(omni: Caller, tmp_path: Path, how: str) -> None:
+    other = Identity.from_seed(bytes(32))
+    keys = {
+        "with a comma": ["--nucleus-key", f"{KEY_TEXT},{key_text(other.public_key)}"],
+        "twice": ["--nucleus-key", KEY_TEXT, "--nucleus-key", key_text(other.public_key)],
+        "files": [
+            *("--key-file", write(tmp_path / "a", encode_key_file(IDENTITY))),
+            *("--key-file", write(tmp_path / "b", encode_key_file(other))),
+        ],
+    }
+    outcome = omni("token", "--cluster", "wh", "--nucleus", "a:1", "--nucleus", "b:2", *keys[how])
+    assert (outcome.code, outcome.err) == (0, "")
+    assert JoinToken.parse(outcome.out).nuclei == (
+        (Endpoint("a", 1), IDENTITY.public_key),
+        (Endpoint("b", 2), other.public_key),
+    )
+
+
+def test_token_of_nuclei_and_keys_that_do_not_fit(omni: Caller, tmp_path: Path) -> None:
+    two = ("token", "--cluster", "wh", "--nucleus", "a:1", "--nucleus", "b:2")
+    outcome = omni(*two, "--nucleus-key", f"{KEY_TEXT},{KEY_TEXT},{KEY_TEXT}")
+    outcome.assert_refused(2, "nucleus-key", "3 keys for 2 Nuclei", "in the same order")
+    key = write(tmp_path / "key", encode_key_file(IDENTITY))
+    outcome = omni("token", "--cluster", "wh", "--nucleus", "a:1", "--key-file", key, "--key-file", key)
+    outcome.assert_refused(2, "key-file", "2 keys for one Nucleus", "in the same order")
+    outcome = omni(*two, "--nucleus", "a:1", "--nucleus-key", KEY_TEXT)
+    outcome.assert_refused(2, "nucleus-key", "a Nucleus is there twice")
 
 
 def test_token_with_a_secret_to_a_private_file(omni: Caller, tmp_path: Path) -> None:
@@ -181,7 +212,7 @@ def test_token_with_a_secret_to_a_private_file(omni: Caller, tmp_path: Path) -> 
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     token = JoinToken.parse(out.read_text())
     assert token.secret == SECRET.encode()
-    assert token.nucleus_key == IDENTITY.public_key
+    assert token.nucleus_keys == (IDENTITY.public_key,)
     assert secret_text(key) not in out.read_text()
     omni(*command).assert_refused(2, "out", "exists already", "--force")
     assert omni(*command, "--force").code == 0

@@ -233,6 +233,8 @@ def test_unknown_key_without_a_likeness_lists_the_keys() -> None:
         ({"nucleus": ["a:1"], "nucleus_key": KEY_TEXT}, "cluster"),
         ({"static_peers": [f"{KEY_TEXT}@a:1"]}, "cluster"),
         ({"cluster": "a", "nucleus": ["a:1"]}, "nucleus_key"),
+        ({"cluster": "a", "nucleus": ["a:1"], "nucleus_key": f"{KEY_TEXT},{KEY_TEXT}"}, "nucleus_key"),
+        ({"cluster": "a", "nucleus": ["a:1", "b:1", "c:1"], "nucleus_key": f"{KEY_TEXT}, {KEY_TEXT}"}, "nucleus_key"),
         ({"cluster": "a", "static_peers": [f"{KEY_TEXT}@a:1"], "nucleus_key": KEY_TEXT}, "nucleus"),
         ({"token_file": "/t", "cluster": "a"}, "cluster"),
         ({"token_file": "/t", "nucleus": ["a:1"]}, "nucleus"),
@@ -317,7 +319,8 @@ def test_parsed_values() -> None:
         Endpoint("fd00::1", 51820),
         Endpoint("10.0.0.1", 51820),
     )
-    assert config.nucleus_key == KEY
+    assert config.nucleus_key == (KEY,)
+    assert config.nuclei == tuple((endpoint, KEY) for endpoint in config.nucleus)
     assert config.vip4 == ipaddress.IPv4Interface("10.77.0.1/24")
     assert config.fdb_ageing == 60.0
     assert isinstance(config.fdb_ageing, float)
@@ -335,7 +338,7 @@ def test_parsed_values() -> None:
 
 def test_not_set_is_none_or_empty() -> None:
     config = ganglion.validate(GOOD["ganglion"])
-    assert config.nucleus_key is None
+    assert config.nucleus_key == config.nuclei == ()
     assert config.vip4 is None
     assert config.nucleus == config.static_peers == ()
     assert config.bridge == config.cluster == ""

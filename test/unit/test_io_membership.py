@@ -32,7 +32,7 @@ def private(tmp_path):
 
 
 def token(secret: bytes | None) -> str:
-    return JoinToken((Endpoint("nucleus.example.org", 51820),), "fleet", NUCLEUS_KEY, secret).format()
+    return JoinToken((Endpoint("nucleus.example.org", 51820),), "fleet", (NUCLEUS_KEY,), secret).format()
 
 
 def test_a_token_is_all_that_is_needed(tmp_path, private):

@@ -19,7 +19,7 @@ GOOD = f"omni://nucleus.example.org:51820/warehouse?nucleus-key={K}&secret={SECR
 
 
 def test_golden() -> None:
-    token = JoinToken((Endpoint("nucleus.example.org", 51820),), "warehouse", KEY, SECRET.encode())
+    token = JoinToken((Endpoint("nucleus.example.org", 51820),), "warehouse", (KEY,), SECRET.encode())
     assert token.format() == GOOD
     assert JoinToken.parse(GOOD) == token
 
@@ -43,6 +43,15 @@ def test_addresses(authority: str, nucleus: list[tuple[str, int]]) -> None:
     assert JoinToken.parse(token.format()) == token
 
 
+def test_nuclei_with_a_key_each() -> None:
+    other = Identity.from_seed(bytes(32)).public_key
+    token = JoinToken((Endpoint("a", 1), Endpoint("b", 2)), "c", (KEY, other))
+    assert token.format() == f"omni://a:1,b:2/c?nucleus-key={K},{key_text(other)}"
+    assert JoinToken.parse(token.format()) == token
+    assert token.nuclei == ((("a", 1), KEY), (("b", 2), other))
+    assert JoinToken.parse(f"omni://a:1,b:2/c?nucleus-key={K}").nuclei == ((("a", 1), KEY), (("b", 2), KEY))
+
+
 def test_white_space_around_is_ignored() -> None:
     assert JoinToken.parse(f"  {GOOD}\n") == JoinToken.parse(GOOD)
 
@@ -56,7 +65,7 @@ def test_any_secret_round_trips(seed: int) -> None:
     secrets = [b"&=?/#%+ ", "pässwörd".encode(), b"\0\xff", b"a" * SECRET_MAX]
     secrets += [rng.randbytes(rng.randrange(1, SECRET_MAX)) for _ in range(200)]
     for secret in secrets:
-        token = JoinToken((Endpoint("h", 1),), "c", KEY, secret)
+        token = JoinToken((Endpoint("h", 1),), "c", (KEY,), secret)
         assert len(token.format()) <= TOKEN_MAX
         assert JoinToken.parse(token.format()) == token
 
@@ -98,6 +107,14 @@ BAD = {
     "key mistyped": (f"omni://h/c?nucleus-key={'A' * 43}", "nucleus-key is not a valid public key", "Nucleus prints"),
     "key with a wrong sign": (f"omni://h/c?nucleus-key=!{K[1:]}", "nucleus-key has a character", "Nucleus prints"),
     "key twice": (f"omni://h/c?nucleus-key={K}&nucleus-key={K}", "nucleus-key twice", "keep one"),
+    "more keys than Nuclei": (f"omni://h/c?nucleus-key={K},{K}", "2 keys for one Nucleus", "in the same order"),
+    "fewer keys than Nuclei": (f"omni://g,h,i/c?nucleus-key={K},{K}", "2 keys for 3 Nuclei", "in the same order"),
+    "a Nucleus twice": (f"omni://h,h/c?nucleus-key={K}", "is there twice", "once"),
+    "second key cut": (
+        f"omni://g,h/c?nucleus-key={K},{K[:-1]}",
+        "has 42 characters",
+        "public key that the Nucleus prints",
+    ),
     "secret twice": (GOOD + "&secret=x", "secret twice", "keep one"),
     "secret empty": (f"omni://h/c?nucleus-key={K}&secret=", "secret has 0 bytes", "leave '&secret=' away"),
     "secret too long": (f"omni://h/c?nucleus-key={K}&secret={'s' * 257}", "secret has 257 bytes", "1..256"),
@@ -148,7 +165,7 @@ def test_random_damage_is_a_config_error_or_a_token(seed: int) -> None:
 )
 def test_tokens_are_checked_when_made(nucleus: tuple[Endpoint, ...], cluster: str, secret: bytes | None) -> None:
     with pytest.raises(ConfigError):
-        JoinToken(nucleus, cluster, KEY, secret)
+        JoinToken(nucleus, cluster, (KEY,), secret)
 
 
 def test_repr_hides_the_secret() -> None:

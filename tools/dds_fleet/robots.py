@@ -151,7 +151,7 @@ class DdsFleet:
         if self.nucleus_host.ipv4 is None:
             raise LabError("the underlay has no IPv4")
         endpoint = Endpoint(self.nucleus_host.ipv4, DEFAULT_PORT)
-        token = JoinToken((endpoint,), CLUSTER, nucleus.public_key, secret.encode())
+        token = JoinToken((endpoint,), CLUSTER, (nucleus.public_key,), secret.encode())
         for name, text in (("token", token.format()), ("secret", secret)):
             path = self._files / name
             path.touch(0o600)

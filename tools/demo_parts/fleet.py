@@ -90,7 +90,7 @@ class Fleet:
         token = JoinToken(
             nucleus=(Endpoint(self.nucleus_host.ipv4, DEFAULT_PORT),),
             cluster=CLUSTER,
-            nucleus_key=nucleus.public_key,
+            nucleus_keys=(nucleus.public_key,),
             secret=secret.encode(),
         )
         write_atomic(str(self._files / "token"), token.format() + "\n")
