@@ -10,7 +10,7 @@ from omni_core.crypto.identity import Identity
 from omni_core.dataplane.port import Datagram
 from omni_core.dataplane.userspace import UserspaceDataPlane
 from omni_core.engines.ganglion import GanglionEngine
-from omni_core.engines.ganglion_events import GanglionEvent
+from omni_core.engines.ganglion_events import GanglionEvent, VipChanged
 from omni_core.engines.settings import GanglionSettings
 from omni_core.engines.status import GanglionStatus
 from omni_core.sim.host import SimHost
@@ -123,6 +123,8 @@ class SimEdge(SimHost):
         now = self.net.now
         for event in [] if self.headless else self.engine.take_events():
             self.events.append((now, event))
+            if isinstance(event, VipChanged):
+                self.settings = replace(self.settings, vip4=event.vip4)  # the driver has a file for it
         for frame in self.plane.take_frames():
             self.frames.append((now, frame))
             for listener in self._listeners:
