@@ -83,6 +83,8 @@ HEARD_TIMESTAMPS: Final = 16384  # initiators: more than the peers of one edge
 # (bench/nucleus/engine_cost.py), so with the free ones this is half a core, and one three times slower almost keeps up.
 NUCLEUS_HANDSHAKES_PER_SECOND: Final = 500  # while loaded, with a cookie: 10,000 edges are back within 30 s
 NUCLEUS_SHARED_HANDSHAKES_PER_SECOND: Final = 350  # of those, beyond each site's own: 1,000 behind one NAT take 2 s
+NUCLEUS_RETRY_SPREAD: Final = 0.5  # of a retry's delay, more or less, for who wants one: else a herd retries in step
+NUCLEUS_REKEY_SPREAD: Final = 30.0  # s that a session with one is renewed before REKEY_AFTER_TIME, at most: the same
 NUCLEUS_UNSOLICITED: Final = 4096  # 5 s of all that is admitted: a slow path's round trip and a lost packet
 NUCLEUS_HEARD_TIMESTAMPS: Final = 65536  # its edges several times over; 250 bytes each
 
@@ -150,3 +152,45 @@ DRAIN_BATCH: Final = 100  # edges that are told in one go, every
 DRAIN_BATCH_INTERVAL: Final = 0.05  # s: 2,000 edges/s, about as many as another Nucleus can register
 DRAIN_REPEAT: Final = 1.0  # s after the last was told: those that are still there are told once more
 DRAIN_IDLE: Final = DRAIN_JITTER + 1.0  # s in which nobody was told or has left: the others have nowhere to go
+
+# --- without a Nucleus: gossip between peers, and the cache of their records -------------------------------------------
+
+# A start with a preferred Nucleus that is dead waits PREFERENCE_PATIENCE for it, then the next one gets two sendings.
+ORPHANED_AFTER: Final = PREFERENCE_PATIENCE + 2 * REQUEST_RETRY  # s without a registration, then peers help each other
+GOSSIP_INTERVAL: Final = 1.0  # s between two rounds, jittered by a quarter; a round without news sends nothing
+# Push with n robots that know something first hand, GOSSIP_FANOUT to each of GOSSIP_ROUNDS: 8 n messages to random
+# robots; one is missed by all of them with probability e**-8 (Demers et al. 1987). It can ask, too. A robot that
+# hears what it was about to tell counts that as a round, so a mesh that saw a move itself tells it 2 to 3 times each.
+GOSSIP_FANOUT: Final = 2
+GOSSIP_ROUNDS: Final = 4
+GOSSIP_FRAMES: Final = 2  # to one peer in one round: some 14 entries, or 10 % of MESH_LIMIT robots that move at once
+GOSSIP_INTRODUCTIONS: Final = 16  # peers that came up and are told of us in one round: MESH_LIMIT of them in 8 s
+GOSSIP_BODY_MAX: Final = 1200  # bytes; as SIGNALING_MAX. One that sends all it may in a second sends 21 kB
+GOSSIP_ANSWERS_PER_SECOND: Final = 8  # messages in answer to questions; a round of GOSSIP_FANOUT asks two robots
+GOSSIP_ANSWER_BURST: Final = 32  # a quarter of the mesh asks at once
+# From one peer, in messages: a round's, an answer to each of our questions, and a burst of those who ask where we are.
+GOSSIP_HEARD_PER_SECOND: Final = 16
+GOSSIP_HEARD_BURST: Final = 64
+GOSSIP_HEARD_RECENTLY: Final = 30.0  # s in which one that has a Nucleus answers one that has none
+GOSSIP_HOT_TIME: Final = 90.0  # s that news keeps: that all Nuclei are dead is noticed after at most 25 + 15 + 5
+GOSSIP_HOT_MAX: Final = 2 * MESH_LIMIT
+GOSSIP_WANTED_MAX: Final = 2 * MESH_LIMIT
+GOSSIP_ASK_FIRST: Final = 2.0  # s between two questions for one peer, doubled up to
+GOSSIP_ASK_LAST: Final = 60.0
+GOSSIP_AGE_MAX: Final = 120.0  # s since a peer was heard: a session that works is heard every NAT_KEEPALIVE
+# After its goodbye nobody can have heard a peer for longer than GOSSIP_AGE_MAX; the rest is for what is in the air.
+TOMBSTONE_TIME: Final = 5 * GOSSIP_AGE_MAX  # s
+TOMBSTONES_MAX: Final = 1024
+# Hints cost a robot handshakes only while the peer is silent: 480 bytes to each hint, 20 times in the 90 s of an
+# attempt (1 + 2 + 4 s, then every 5 s). One that lies can change its hints for a peer once per HINT_HOLD.
+HINTS_MAX: Final = 3  # endpoints of one peer; with its path and two of the Nucleus's they are all that is tried at once
+HINTS_PER_TELLER: Final = 2  # of them; a liar alone cannot drive out the truth
+HINT_HOLD: Final = 10.0  # s
+HINT_LIFE: Final = 300.0  # s; three attempts
+HINT_DOUBT: Final = 2.0  # s that a question to the peer has been without an answer, then its hints are tried
+HINT_SHARED: Final = 4  # peers that one endpoint may be a hint for: private addresses come up again behind other NATs
+STRANGERS_MAX: Final = 64  # peers that only gossip told of and that never answered; an attempt later they are forgotten
+RELEASE_AFTER: Final = 30.0  # s registered, then whom no Nucleus has told of is no peer any more, unless it is up
+KNOWN_PEERS_MAX: Final = 512  # in the cache of records; some 220 bytes each
+KNOWN_PEER_AGE: Final = 7 * 86400.0  # s since a peer was last there: a robot in repair
+PEER_CACHE_INTERVAL: Final = 30.0  # s between two writes of it, which spares the SD card

@@ -66,6 +66,8 @@ class DropReason(IntEnum):
     SOURCE_REGISTERS_TOO_OFTEN = 67  # of new keys from one address, at a Nucleus
     # in-session control
     CONTROL_MALFORMED = 70
+    GOSSIP_REFUSED = 71  # of a peer that has departed, or whom only a Nucleus may bring
+    GOSSIP_TOO_OFTEN = 72
 
 
 class DropCounters:

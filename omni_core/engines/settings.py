@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface
 
 from omni_core.constants import MESH_LIMIT
 from omni_core.types import Endpoint, Mac, PublicKey
-from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
+from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GOSSIP, CAPABILITY_GROUPS
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class GanglionSettings:
     local_endpoints: tuple[Endpoint, ...] = ()
     mesh_limit: int = MESH_LIMIT
     # Every engine opens stream 1. Without CAPABILITY_GROUPS group frames are flooded, and no announcement is cached.
-    capabilities: int = CAPABILITY_BULK | CAPABILITY_GROUPS
+    capabilities: int = CAPABILITY_BULK | CAPABILITY_GROUPS | CAPABILITY_GOSSIP
     multicast_learn: bool = True  # else: all groups go to all peers, and all are wanted from them
     spdp_cache: bool = True
     bridged: bool = False  # a local network is joined to the overlay

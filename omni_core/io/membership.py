@@ -27,7 +27,7 @@ from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.overlay import OverlayPlan
 from omni_core.io.underlay import Names
 from omni_core.types import Endpoint, NucleusPlace, is_name
-from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
+from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GOSSIP, CAPABILITY_GROUPS
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def make_settings(
 def capabilities(config: GanglionConfig) -> int:
     """With ``multicast: flood`` and no cache, peers are to send everything as it is."""
     wanted = config.multicast == "learn" or config.spdp_cache == "on"
-    return CAPABILITY_BULK | (CAPABILITY_GROUPS if wanted else 0)
+    return CAPABILITY_BULK | CAPABILITY_GOSSIP | (CAPABILITY_GROUPS if wanted else 0)
 
 
 def overlay_plan(config: GanglionConfig, membership: Membership, mtu: int) -> OverlayPlan:

@@ -16,6 +16,7 @@ from omni_core.wire import cbor
 
 CAPABILITY_BULK: Final = 1  # opens stream 1, which the sender's bulk lane seals on
 CAPABILITY_GROUPS: Final = 2  # understands INTEREST and the SPDP messages of wire/inband.py
+CAPABILITY_GOSSIP: Final = 4  # understands GOSSIP
 
 _NAME, _VIP4, _CAPABILITIES = 1, 2, 3
 

@@ -11,11 +11,12 @@ second format.
     SPDP                    20 size 16 | 22 an Ethernet frame with an announcement (wire/rtps.py)
     SPDP_ALIVE              20 size 16 | 22 names of announcements (wire/rtps.py), 16 bytes each
     SPDP_REQUEST            the same
+    GOSSIP                  20 size 16 | 22 where peers are (wire/gossip.py)
 
 Big-endian only where Ethernet is; all else is little-endian like the rest of the wire. Zeros fill a frame to 64 bytes.
 Times are the wall clock's, in ns since 1970: T1 of the PING's sender when it left, T2 and T3 of the PONG's when the
 PING came and the PONG left (RFC 5905, section 8); 0: not known. Kinds from INTEREST on are for peers that understand
-them (hello.py, CAPABILITY_GROUPS).
+them (hello.py: CAPABILITY_GROUPS, and CAPABILITY_GOSSIP for GOSSIP).
 """
 
 from __future__ import annotations
@@ -50,9 +51,18 @@ class ControlKind(IntEnum):
     SPDP = 6  # a participant of the sender's side has announced itself, or says that it ends
     SPDP_ALIVE = 7  # these announcements were repeated, unchanged
     SPDP_REQUEST = 8  # please send these announcements
+    GOSSIP = 9  # where peers are, while no Nucleus says so
 
 
-_SIZED = frozenset({ControlKind.INTEREST, ControlKind.SPDP, ControlKind.SPDP_ALIVE, ControlKind.SPDP_REQUEST})
+_SIZED = frozenset(
+    {
+        ControlKind.INTEREST,
+        ControlKind.SPDP,
+        ControlKind.SPDP_ALIVE,
+        ControlKind.SPDP_REQUEST,
+        ControlKind.GOSSIP,
+    }
+)
 
 
 class PingTimes(NamedTuple):

@@ -37,6 +37,7 @@ GOLDEN = [
     (ControlKind.SPDP, 0, bytes(range(50)), PingTimes(), "06 00000000 3200" + bytes(range(50)).hex()),
     (ControlKind.SPDP_ALIVE, 0, b"n" * 16, PingTimes(), "07 00000000 1000" + 16 * "6e" + 26 * "00"),
     (ControlKind.SPDP_REQUEST, 0, b"n" * 48, PingTimes(), "08 00000000 3000" + 48 * "6e"),
+    (ControlKind.GOSSIP, 0, b"\xa0", PingTimes(), "09 00000000 0100 a0" + 41 * "00"),
 ]  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def test_golden_bytes(kind: ControlKind, token: int, body: bytes, times: PingTim
     [
         pytest.param(encode_control(ControlKind.PING, MAC)[:-1], id="short"),
         pytest.param(encode_control(ControlKind.PING, MAC)[:14] + b"\x02" + bytes(49), id="version"),
-        pytest.param(encode_control(ControlKind.PING, MAC)[:15] + b"\x09" + bytes(48), id="kind"),
+        pytest.param(encode_control(ControlKind.PING, MAC)[:15] + b"\x0a" + bytes(48), id="kind"),
         pytest.param(encode_control(ControlKind.SPDP, MAC, body=bytes(60))[:-1], id="body cut off"),
         pytest.param(encode_control(ControlKind.SPDP, MAC)[:20] + b"\xff\xff" + bytes(42), id="body past the end"),
     ],
