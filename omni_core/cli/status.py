@@ -57,6 +57,7 @@ def page(status: Mapping[str, Any]) -> Group:
 def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, text) lines above the table of peers. What there is not has no line."""
     up = sum(peer["state"] == "up" for peer in status["peers"])
+    nuclei = status.get("nuclei", [])
     reason = f": {status['nucleus_reason']}" if status["nucleus_reason"] else ""
     seen = f", seen as {status['observed_endpoint']}" if status["observed_endpoint"] else ""
     rows = [
@@ -68,6 +69,7 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("mtu", str(status["interface_mtu"])),
         ("key", status["public_key"]),
         ("nucleus", f"{status['nucleus_state']}{reason}{seen}"),
+        *(("", _nucleus(link)) for link in nuclei if len(nuclei) > 1),
         ("peers", f"{up} up of {len(status['peers'])} known{_cluster(status)}"),
         (
             "traffic",
@@ -77,6 +79,19 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _nucleus(link: Mapping[str, Any]) -> str:
+    said = [link["role"] if link["state"] in (link["role"], "idle") else f"{link['role']}, {link['state']}"]
+    if link["registered_s"] is not None:
+        said[0] += f" for {output.duration(link['registered_s'])}"
+    if link["draining"]:
+        said.append("about to stop")
+    if link["last_answer_age_s"] is not None and link["state"] != "idle":
+        rtt = f" ({output.duration(link['rtt_s'])})" if link["rtt_s"] is not None else ""
+        said.append(f"answered {output.duration(link['last_answer_age_s'])} ago{rtt}")
+    reason = f": {link['reason']}" if link["reason"] else ""
+    return f"{link['endpoint'] or link['public_key']} {', '.join(said)}{reason}"
 
 
 def _underlay(interface: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from support.command_line import OMNI, REPO, Caller, served
 from omni_core.cli import drops, wait
 from omni_core.drops import DropReason
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
-from omni_core.engines.status import GanglionStatus, PeerStatus, SessionStatus
+from omni_core.engines.status import GanglionStatus, NucleusLink, PeerStatus, SessionStatus
 from omni_core.errors import ConfigError, RegistrationRefused
 
 KEY = "T-8gb5i1wpLqkowohhDq9CCJGqGPmQt47fCdX7LRoFg"
@@ -112,6 +112,23 @@ def test_status_page(omni: Caller, run_dir: str) -> None:
         "robot-2", "1.2 ms", "61 s", "handshaking",
     ):  # fmt: skip
         assert text in outcome.out, text
+
+
+def test_status_has_a_line_for_each_of_several_nuclei(omni: Caller, run_dir: str) -> None:
+    links = [
+        NucleusLink("192.0.2.1:51820", KEY, "standby", "connecting", "it stopped answering", None, 61.0, 0.002, False),
+        NucleusLink("192.0.2.2:51820", KEY, "active", "registered", "", 3700.0, 2.0, 0.0012, True),
+        NucleusLink("", KEY, "cold", "idle", "", None, None, None, False),
+    ]
+    status = ganglion(nuclei=links)
+    with served(socket_of(run_dir), FakeGanglion(status, ganglion(nuclei=links[:1])).handlers()):
+        page = omni("status", "--run-dir", run_dir).out
+        one = omni("status", "--run-dir", run_dir).out
+    lines = [line.strip() for line in page.splitlines()]
+    assert "192.0.2.1:51820 standby, connecting, answered 61 s ago (2.0 ms): it stopped answering" in lines
+    assert "192.0.2.2:51820 active, registered for 62 min, about to stop, answered 2 s ago (1.2 ms)" in lines
+    assert f"{KEY} cold" in lines
+    assert "192.0.2.1" not in one
 
 
 def test_status_and_peers_say_who_listens_to_what(omni: Caller, run_dir: str) -> None:

@@ -6,6 +6,7 @@ The checks are small functions in this package that return a Finding; here they 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import json
 import os
@@ -98,6 +99,8 @@ def _examine_ganglion(machine: Machine, arguments: argparse.Namespace) -> Iterat
     yield membership.key_file(values["key_file"], load_identity)
     if values["token_file"]:
         yield membership.readable("token_file", values["token_file"], load_token)
+        with contextlib.suppress(OmniError):  # said above
+            values = {**values, "nucleus": load_token(values["token_file"]).nucleus}
     if values["secret_file"]:
         yield membership.readable("secret_file", values["secret_file"], lambda path: load_secret(path, "secret_file"))
     yield system.run_directory(values["run_dir"])
