@@ -104,7 +104,7 @@ class NucleusEngine:
         unix_ns: Callable[[float], int],
         store: Store | None = None,
         heartbeat_interval: float = HEARTBEAT_INTERVAL,
-        limits: SessionLimits = NUCLEUS_LIMITS,
+        handshakes: SessionLimits = NUCLEUS_LIMITS,
         limits: RegisterLimits | None = None,
     ) -> None:
         """``store`` None: in memory, for this process only."""
@@ -113,7 +113,7 @@ class NucleusEngine:
         self._gate = Gate(clusters, self._store, limits or RegisterLimits())
         self._interval = heartbeat_interval
         self._sessions = Sessions(
-            identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns, limits=limits
+            identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns, limits=handshakes
         )
         self.drops = self._sessions.drops  # one set of counters
         self.draining = False
@@ -121,6 +121,7 @@ class NucleusEngine:
         self._drain_told = False  # the owner knows that it is over
         self.handshakes = 0  # sessions made
         self.requests: Counter[str] = Counter()  # answered, by kind
+        self._denials = 0  # and denials that were taken back
         self._links: dict[int, SignalingLink] = {}  # by the session id on what we receive
         self._parties: dict[PublicKey, _Party] = {}
         self._strangers: OrderedDict[PublicKey, None] = OrderedDict()  # parties that are not registered, oldest first
@@ -473,6 +474,12 @@ class NucleusEngine:
         self._follow_store(now)
         return removed
 
+    @property
+    def state_revision(self) -> int:
+        """Changes with what is to be remembered over a restart: leases, and who is shut out."""
+        ends = sum(status.leaves + status.departures for status in self._status.values())
+        return self._gate.leases_given + ends + self._denials
+
     def kick(self, key: PublicKey, now: float) -> None:
         """Unregister it and end its sessions. It may come back."""
         self._expel(key, now)
@@ -481,11 +488,13 @@ class NucleusEngine:
         self._follow_store(now)
 
     def deny(self, denial: Denial, now: float) -> None:
+        self._denials += 1
         self._store.deny(denial, now)
         self._expel(denial.key, now)
         self._follow_store(now)
 
     def undeny(self, key: PublicKey, now: float) -> None:
+        self._denials += 1
         self._store.undeny(key, now)
 
     def _expel(self, key: PublicKey, now: float) -> None:

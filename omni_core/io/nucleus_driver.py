@@ -19,17 +19,22 @@ from omni_core.engines.nucleus_events import DrainChanged
 from omni_core.engines.nucleus_status import NucleusStatus, StoreStatus
 from omni_core.errors import LocalMisuse
 from omni_core.io.admin import AdminServer
+from omni_core.io.allow_files import LOOK, AllowFiles
 from omni_core.io.clock import UnixClock, monotonic
 from omni_core.io.keyfile import load_or_create_identity, load_secret
 from omni_core.io.lifecycle import Driver
 from omni_core.io.meter import LoopLag, Traffic
+from omni_core.io.nucleus_admin import NucleusAdmin
 from omni_core.io.nucleus_http import NucleusHttp
 from omni_core.io.nucleus_log import NucleusLog
 from omni_core.io.nucleus_snapshot import Readiness, Snapshot
+from omni_core.io.nucleus_state import StateFile
 from omni_core.io.pump import NucleusPump
-from omni_core.io.tasks import in_thread, in_turn
+from omni_core.io.tasks import end_tasks, in_thread, in_turn
 from omni_core.io.udp import UdpPort
 from omni_core.signaling.admission import ClusterPolicy
+from omni_core.signaling.leases import Vip4Pool
+from omni_core.signaling.store import MemoryStore
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +62,23 @@ class NucleusDriver(Driver):
         self._lag = LoopLag()
         self._log = NucleusLog(logger, LINES[config.log_format])
         self._log_timer: asyncio.TimerHandle | None = None
+        self._allow_files = AllowFiles(config.allow_files)
+        self._allow_watch: asyncio.Task[None] | None = None
+        # A store that several Nuclei share remembers by itself.
+        self._state = StateFile(f"{config.key_file}.state", config.clusters) if config.store is None else None
         self._drained = asyncio.Event()  # or nobody wants to wait for it any longer
 
     @property
     def http_address(self) -> str:
         """Of metrics and health; "" for none."""
         return str(self._http.address) if self._http is not None else ""
+
+    @property
+    def engine(self) -> NucleusEngine:
+        """Raises LocalMisuse while unconfigured."""
+        if self._engine is None:
+            raise LocalMisuse("the Nucleus is not configured")
+        return self._engine
 
     @property
     def port(self) -> int:
@@ -118,7 +134,9 @@ class NucleusDriver(Driver):
         config = self.config
         await in_thread(self._load)
         self._udp = UdpPort.open(config.listen_port, config.listen_address)
-        self._admin = AdminServer(config.admin_socket, {"status": self._on_status, "stop": self._on_stop})
+        self._udp.expect_bursts()
+        handlers = {"status": self._on_status, "stop": self._on_stop, **NucleusAdmin(self).handlers()}
+        self._admin = AdminServer(config.admin_socket, handlers)
         await self._admin.open()
         self._engine = self._make_engine()
         if config.http_listen is not None:
@@ -131,6 +149,10 @@ class NucleusDriver(Driver):
         self._drained.clear()
         self._pump.start()
         self._lag.start()
+        if self._state is not None:
+            self._state.start(self._engine)
+        if self._allow_files:
+            self._allow_watch = asyncio.create_task(self._watch_allow_files(), name="allow files")
 
     async def _deactivate(self) -> None:
         try:
@@ -140,6 +162,11 @@ class NucleusDriver(Driver):
 
     async def _stop_engine(self) -> None:
         self._lag.stop()
+        if self._allow_watch is not None:
+            await end_tasks([self._allow_watch])
+            self._allow_watch = None
+        if self._state is not None:
+            await self._state.stop()
         if self._log_timer is not None:
             self._log_timer.cancel()
             self._log_timer = None
@@ -183,6 +210,8 @@ class NucleusDriver(Driver):
 
     def _follow_events(self) -> None:
         """After everything that the engine did."""
+        if self._state is not None:
+            self._state.look()
         events = self._engine.take_events() if self._engine is not None else []
         if not events:
             return
@@ -196,6 +225,31 @@ class NucleusDriver(Driver):
         if self._on_news is not None:
             self._on_news()
 
+    async def _watch_allow_files(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            for reread in await in_thread(self._allow_files.look):
+                if reread.allow_list is None:
+                    logger.error("the allow list of %s stays as it was: %s", reread.cluster, reread.refused)
+                    continue
+                removed = self.engine.set_allow_list(reread.cluster, reread.allow_list, monotonic())
+                self.flush()
+                logger.info(
+                    "allow list of %s: %d keys, %d edges taken out",
+                    reread.cluster,
+                    len(reread.allow_list),
+                    len(removed),
+                )
+
+    def flush(self) -> None:
+        """After a call of the engine from outside the pump."""
+        if self._pump is not None:
+            self._pump.flush()
+
+    async def save_state(self) -> None:
+        if self._state is not None:
+            await self._state.write()
+
     def _flush_log(self) -> None:
         self._log_timer = None
         self._log.flush(monotonic())
@@ -203,18 +257,31 @@ class NucleusDriver(Driver):
     def _load(self) -> None:
         config = self.config
         secrets = {entry.cluster: load_secret(entry.path, "secret_files").encode() for entry in config.secret_files}
+        pools = {each.cluster: Vip4Pool(each.first, each.last, each.prefix_length) for each in config.vip4_pools}
         self._policies = [
-            ClusterPolicy(name, admission_key(secrets[name], name) if name in secrets else None)
+            ClusterPolicy(
+                name,
+                admission_key(secrets[name], name) if name in secrets else None,
+                config.max_edges,
+                pool=pools.get(name),
+            )
             for name in config.clusters
         ]
+        self._allow_files.load()
+        if self._state is not None:
+            self._state.load()
         self._identity = load_or_create_identity(config.key_file)
         self._clock = UnixClock(f"{config.key_file}.clock", monotonic())
 
     def _make_engine(self) -> NucleusEngine:
         assert self._identity is not None and self._clock is not None
+        store = MemoryStore(int.from_bytes(os.urandom(8), "little") or 1, lease_time=self.config.lease_time)
+        if self._state is not None:
+            self._state.restore(store)
         return NucleusEngine(
             self._identity,
-            self._policies,
+            [replace(policy, allow_list=self._allow_files.lists.get(policy.name)) for policy in self._policies],
+            store=store,
             random=os.urandom,
             unix_ns=self._clock,
             heartbeat_interval=self.config.heartbeat_interval,
