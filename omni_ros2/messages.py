@@ -14,10 +14,12 @@ from omni_ros2.msg import (
     DataPlaneStatus,
     DropCount,
     GanglionStatus,
+    NucleusLink,
     NucleusStatus,
     PathStatus,
     PeerStatus,
     SessionStatus,
+    StoreStatus,
     UnderlayStatus,
 )
 
@@ -34,6 +36,19 @@ _NUCLEUS_STATES = {
     "registered": GanglionStatus.NUCLEUS_REGISTERED,
     "refused": GanglionStatus.NUCLEUS_REFUSED,
 }
+_LINK_ROLES = {
+    "cold": NucleusLink.ROLE_COLD,
+    "standby": NucleusLink.ROLE_STANDBY,
+    "active": NucleusLink.ROLE_ACTIVE,
+}
+_LINK_STATES = {
+    "idle": NucleusLink.STATE_IDLE,
+    "connecting": NucleusLink.STATE_CONNECTING,
+    "standby": NucleusLink.STATE_STANDBY,
+    "registered": NucleusLink.STATE_REGISTERED,
+    "refused": NucleusLink.STATE_REFUSED,
+}
+_STORES = {"memory": StoreStatus.KIND_MEMORY, "redis": StoreStatus.KIND_REDIS}
 _MULTICAST = {
     "": PeerStatus.MULTICAST_UNKNOWN,
     "flood": PeerStatus.MULTICAST_FLOOD,
@@ -62,10 +77,12 @@ def ganglion_message(
         name=snapshot.name,
         public_key=snapshot.public_key,
         vip4=snapshot.vip4,
+        vip4_leased=snapshot.vip4_leased,
         vip6=snapshot.vip6,
         mac=snapshot.mac,
         nucleus_state=_NUCLEUS_STATES.get(snapshot.nucleus_state, GanglionStatus.NUCLEUS_UNKNOWN),
         nucleus_reason=snapshot.nucleus_reason,
+        nuclei=[_link_message(link) for link in snapshot.nuclei],
         observed_endpoint=snapshot.observed_endpoint,
         cluster_size=snapshot.cluster_size,
         on_demand=snapshot.on_demand,
@@ -116,6 +133,13 @@ def nucleus_message(snapshot: nucleus_status.NucleusStatus, active: bool, stamp:
         public_key=snapshot.public_key,
         epoch=snapshot.epoch,
         sessions=snapshot.sessions,
+        users=snapshot.users,
+        draining=snapshot.draining,
+        store=_store_message(snapshot.store),
+        http=snapshot.http,
+        denied=snapshot.denied,
+        handshakes=snapshot.handshakes,
+        requests=_count_messages(snapshot.requests),
         clusters=[
             ClusterStatus(
                 name=cluster.name,
@@ -126,6 +150,9 @@ def nucleus_message(snapshot: nucleus_status.NucleusStatus, active: bool, stamp:
                 leaves=cluster.leaves,
                 departures=cluster.departures,
                 refusals=cluster.refusals,
+                refused=_count_messages(cluster.refused),
+                leases=cluster.leases,
+                pool=cluster.pool,
             )
             for cluster in snapshot.clusters
         ],
@@ -134,6 +161,31 @@ def nucleus_message(snapshot: nucleus_status.NucleusStatus, active: bool, stamp:
     )
     message.header.stamp = stamp
     return message
+
+
+def _store_message(store: nucleus_status.StoreStatus) -> StoreStatus:
+    return StoreStatus(
+        kind=_STORES.get(store.kind, StoreStatus.KIND_UNKNOWN),
+        location=store.location,
+        available=store.available,
+        reason=store.text,
+        since=store.for_s,
+        lag=_or_nan(store.lag_s),
+    )
+
+
+def _link_message(link: status.NucleusLink) -> NucleusLink:
+    return NucleusLink(
+        endpoint=link.endpoint,
+        public_key=link.public_key,
+        role=_LINK_ROLES.get(link.role, NucleusLink.ROLE_UNKNOWN),
+        state=_LINK_STATES.get(link.state, NucleusLink.STATE_UNKNOWN),
+        reason=link.reason,
+        draining=link.draining,
+        registered=_or_nan(link.registered_s),
+        last_answer_age=_or_nan(link.last_answer_age_s),
+        rtt=_or_nan(link.rtt_s),
+    )
 
 
 def _underlay_messages(underlay: list[status.UnderlayStatus]) -> list[UnderlayStatus]:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # As a reader comes to them: what has a topic first, then what is inside.
 ORDER = (
     "GanglionStatus",
+    "NucleusLink",
     "PeerStatus",
     "PathStatus",
     "SessionStatus",
@@ -20,6 +21,7 @@ ORDER = (
     "Count",
     "NucleusStatus",
     "ClusterStatus",
+    "StoreStatus",
 )
 
 INTRODUCTION = """\

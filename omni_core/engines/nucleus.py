@@ -208,6 +208,9 @@ class NucleusEngine:
     def status(self, now: float) -> NucleusStatus:
         for name, status in self._status.items():
             status.edges, status.change = self._store.size(name), self._store.head(name)
+            pool = self._gate.policies[name].pool
+            status.pool = pool.usable if pool is not None else 0
+            status.leases = sum(1 for _ in self._store.leases(name))
         return NucleusStatus(
             key_text(self._identity.public_key),
             f"{self._store.epoch:016x}",
@@ -219,6 +222,7 @@ class NucleusEngine:
             requests=dict(self.requests),
             draining=self.draining,
             drained=self.drained,
+            denied=sum(1 for _ in self._store.denials(now)),
         )
 
     # --- sessions -------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ class ClusterStatus:
     refused: dict[str, int] = field(default_factory=dict)  # refusals by the status that was answered, in lower case
     leases: int = 0  # VIP4s of the pool that are held
     pool: int = 0  # addresses that the pool has; 0: there is none
-    denied: int = 0  # keys that an operator has denied
 
     def count_refusal(self, status: Status) -> None:
         self.refusals += 1
@@ -52,4 +51,5 @@ class NucleusStatus:
     draining: bool = False  # edges are told to go to another Nucleus
     drained: bool = False  # those that have another one have gone
     store: StoreStatus = field(default_factory=StoreStatus)
+    denied: int = 0  # keys that an administrator shuts out
     http: str = ""  # address and port of metrics and health; "": none

@@ -32,9 +32,8 @@ _CLUSTER_GAUGES = {
     "edges": "Edges that are registered, at whichever Nucleus of the store",
     "leases": "VIP4s of the cluster's pool that are held",
     "pool": "VIP4s that the cluster's pool has; 0 without one",
-    "denied": "Keys that an operator has denied",
 }
-_GAUGE_NAMES = {"pool": "pool_size", "denied": "denied_keys"}
+_GAUGE_NAMES = {"pool": "pool_size"}
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
@@ -62,6 +61,7 @@ class _Families:
         yield from self._clusters(status.clusters)
         yield _gauge("users", "Edges that are registered and use this Nucleus", status.users)
         yield _gauge("sessions", "Noise sessions with edges", status.sessions)
+        yield _gauge("denied_keys", "Keys that an administrator shuts out", status.denied)
         yield _counter("handshakes", "Sessions that were made", status.handshakes)
         requests = {kind: status.requests.get(kind, 0) for kind in REQUESTS}
         yield _counters("requests", "Authentic requests of edges", "kind", requests)

@@ -42,6 +42,12 @@ class Vip4Pool:
     def size(self) -> int:
         return int(self.last) - int(self.first) + 1
 
+    @property
+    def usable(self) -> int:
+        """Addresses that may be leased."""
+        low, high = int(self.first), int(self.last)
+        return self.size - sum(low <= int.from_bytes(address, "big") <= high for address in self.excluded)
+
     def __contains__(self, address: bytes) -> bool:
         inside = len(address) == 4 and int(self.first) <= int.from_bytes(address, "big") <= int(self.last)
         return inside and address not in self.excluded
