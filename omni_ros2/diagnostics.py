@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from omni_core.config.node_parameters import Limits
 from omni_core.engines import nucleus_status
-from omni_core.engines.status import GanglionStatus, PeerStatus
+from omni_core.engines.status import GanglionStatus, NucleusLink, PeerStatus
 
 KEY_SHOWN = 8  # characters of a public key that tell two peers of one name apart
 
@@ -32,13 +32,14 @@ class Verdict(NamedTuple):
     values: tuple[tuple[str, str], ...] = ()
 
 
-STATE, IDENTITY, NUCLEUS, DROPS, DDS, CLOCK = (
+STATE, IDENTITY, NUCLEUS, DROPS, DDS, CLOCK, STORE = (
     "state",
     "identity",
     "Nucleus link",
     "data plane drops",
     "DDS set-up",
     "clock offset",
+    "store",
 )
 
 
@@ -81,16 +82,30 @@ def nucleus_link(status: GanglionStatus, since: float, limits: Limits) -> Verdic
         ("for", f"{since:.0f} s"),
         ("observed endpoint", status.observed_endpoint),
         ("edges in the cluster", str(status.cluster_size)),
+        *((f"Nucleus {link.endpoint or link.public_key[:KEY_SHOWN]}", _link_text(link)) for link in status.nuclei),
     )
     match status.nucleus_state:
         case "none":
             return Verdict(NUCLEUS, Level.OK, "no Nucleus is configured", values)
+        case "registered" if _has_no_other(status) and since >= limits.nucleus_timeout:
+            text = f"registered, but none of the other Nuclei ({len(status.nuclei) - 1}) answers"
+            return Verdict(NUCLEUS, Level.WARN, text, values)
         case "registered":
             return Verdict(NUCLEUS, Level.OK, f"registered, {status.cluster_size} edges in the cluster", values)
         case "refused":
             return Verdict(NUCLEUS, Level.ERROR, f"refused: {status.nucleus_reason}", values)
     level = Level.ERROR if since >= limits.nucleus_timeout else Level.WARN
     return Verdict(NUCLEUS, level, status.nucleus_reason or f"not registered for {since:.0f} s", values)
+
+
+def _has_no_other(status: GanglionStatus) -> bool:
+    others = [link for link in status.nuclei if link.role != "active"]
+    return bool(others) and all(link.state != "standby" for link in others)
+
+
+def _link_text(link: NucleusLink) -> str:
+    facts = [link.role, link.state, "draining" if link.draining else "", link.reason]
+    return ", ".join(fact for fact in (*facts, _milliseconds(link.rtt_s)) if fact)
 
 
 def peer_names(peers: Iterable[PeerStatus]) -> dict[str, str]:
@@ -156,8 +171,8 @@ def clock_offset(names: Mapping[str, str], peers: Iterable[PeerStatus], limits: 
     return Verdict(CLOCK, level, f"{said}. Fix: run chrony or ptp4l on both", values)
 
 
-class DropRate:
-    """The rate of drops over a window, from counters that only grow; they begin anew when the engine is switched."""
+class Rates:
+    """Of counters that only grow, over a window; they begin anew when an engine is switched."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, dict[str, int]]] = deque()  # (s, counters)
@@ -165,19 +180,25 @@ class DropRate:
     def clear(self) -> None:
         self._seen.clear()
 
+    def update(self, counts: Mapping[str, int], now: float, window: float) -> dict[str, float]:
+        """Per second."""
+        seen = self._seen
+        if seen and any(counts.get(name, 0) < count for name, count in seen[-1][1].items()):
+            seen.clear()
+        seen.append((now, dict(counts)))
+        while len(seen) > 2 and now - seen[1][0] >= window:
+            seen.popleft()
+        began, before = seen[0]
+        took = now - began
+        return {name: (count - before.get(name, 0)) / took for name, count in counts.items()} if took > 0 else {}
+
+
+class DropRate(Rates):
     def judge(
         self, drops: Mapping[str, int], now: float, limits: Limits, extra: tuple[tuple[str, str], ...] = ()
     ) -> Verdict:
         """``extra``: values that are shown first."""
-        seen = self._seen
-        if seen and any(drops.get(reason, 0) < count for reason, count in seen[-1][1].items()):
-            seen.clear()
-        seen.append((now, dict(drops)))
-        while len(seen) > 2 and now - seen[1][0] >= limits.window:
-            seen.popleft()
-        began, before = seen[0]
-        took = now - began
-        rates = {reason: (count - before.get(reason, 0)) / took for reason, count in drops.items()} if took > 0 else {}
+        rates = self.update(drops, now, limits.window)
         total = sum(rates.values())
         values = (
             *extra,
@@ -205,11 +226,37 @@ def data_plane_values(status: GanglionStatus) -> tuple[tuple[str, str], ...]:
 
 
 def nucleus_identity(status: nucleus_status.NucleusStatus, port: int) -> Verdict:
-    values = (("public key", status.public_key), ("UDP port", str(port)), ("epoch", status.epoch))
+    values = (
+        ("public key", status.public_key),
+        ("UDP port", str(port)),
+        ("epoch", status.epoch),
+        ("metrics and health", status.http),
+        ("sessions", str(status.sessions)),
+        ("edges that use this Nucleus", str(status.users)),
+        ("keys shut out", str(status.denied)),
+    )
+    if status.draining:
+        text = f"draining: edges are told to go to another Nucleus, {status.users} are still here"
+        return Verdict(IDENTITY, Level.WARN, text, values)
     return Verdict(IDENTITY, Level.OK, f"UDP port {port}", values)
 
 
-def cluster(status: nucleus_status.ClusterStatus) -> Verdict:
+def store(status: nucleus_status.StoreStatus) -> Verdict:
+    values = (
+        ("kind", status.kind),
+        ("location", status.location),
+        ("available", str(status.available).lower()),
+        ("for", f"{status.for_s:.0f} s"),
+        ("last heard", "" if status.lag_s is None else f"{status.lag_s:.1f} s ago"),
+    )
+    if not status.available:
+        text = f"the store is away, the Nucleus goes on from memory: {status.text or 'no answer'}"
+        return Verdict(STORE, Level.WARN, text, values)
+    return Verdict(STORE, Level.OK, status.kind, values)
+
+
+def cluster(status: nucleus_status.ClusterStatus, refusals: float, limits: Limits) -> Verdict:
+    """``refusals``: per second."""
     values = (
         ("edges", str(status.edges)),
         ("joins", str(status.joins)),
@@ -217,9 +264,18 @@ def cluster(status: nucleus_status.ClusterStatus) -> Verdict:
         ("leaves", str(status.leaves)),
         ("departures", str(status.departures)),
         ("refusals", str(status.refusals)),
+        ("refusals per second", f"{refusals:.1f}"),
+        *((f"refused: {reason}", str(count)) for reason, count in sorted(status.refused.items())),
+        ("leases", f"{status.leases} of {status.pool}" if status.pool else ""),
         ("open", str(status.open).lower()),
     )
-    return Verdict(f"cluster {status.name}", Level.OK, f"{status.edges} edges", values)
+    troubles = []
+    if refusals > limits.refusal_rate_warn:
+        troubles.append(f"{refusals:.1f} registrations/s are refused")
+    if status.pool and status.leases > limits.pool_warn * status.pool:
+        troubles.append(f"{status.leases} of the {status.pool} VIP4s of the pool are leased")
+    level = Level.WARN if troubles else Level.OK
+    return Verdict(f"cluster {status.name}", level, ", ".join([f"{status.edges} edges", *troubles]), values)
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ class ManagedNode(LifecycleNode, Generic[D]):
         # Not the node's clock: with use_sim_time that one may stand still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._thread: DriverThread[D] | None = None
+        self._ending: DriverThread[D] | None = None  # the one that is being removed
         self._publishers_made: list[Publisher] = []
         self._status_publisher: Publisher | None = None
         self._status_timer: Timer | None = None
@@ -163,6 +164,12 @@ class ManagedNode(LifecycleNode, Generic[D]):
             pass  # finalized already
         self._attempt("shutdown", self._remove, TransitionCallbackReturn.ERROR)
 
+    def hurry(self) -> None:
+        """An end that is under way is not to wait for others. From any thread."""
+        for thread in (self._thread, self._ending):
+            if thread is not None:
+                thread.hurry()
+
     def _configure(self) -> None:
         self._remove()
         thread = DriverThread(self.make_driver(self._settings.values()), name=self.get_name())
@@ -212,7 +219,11 @@ class ManagedNode(LifecycleNode, Generic[D]):
         while self._publishers_made:
             self.destroy_publisher(self._publishers_made.pop())
         if thread is not None:
-            thread.close()
+            self._ending = thread
+            try:
+                thread.close()
+            finally:
+                self._ending = None
             self.get_logger().info("left running" if thread.driver.left_running else "everything removed")
 
     def _attempt(

@@ -27,8 +27,9 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 def run(make_node: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None) -> int:
     """Until a signal. Returns the process's exit code: 0 after a clean stop."""
     stopping = threading.Event()
+    hurried = threading.Event()  # by a second signal
     for number in SIGNALS:
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: (hurried if stopping.is_set() else stopping).set())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
@@ -41,14 +42,14 @@ def run(make_node: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = 
     logger.setLevel(int(node.get_logger().get_effective_level()))
     logger.addHandler(handler)
     try:
-        return _spin(node, stopping)
+        return _spin(node, stopping, hurried)
     finally:
         logger.removeHandler(handler)
         node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _spin(node: ManagedNode[Any], stopping: threading.Event) -> int:
+def _spin(node: ManagedNode[Any], stopping: threading.Event, hurried: threading.Event) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     failed = threading.Event()
@@ -73,7 +74,8 @@ def _spin(node: ManagedNode[Any], stopping: threading.Event) -> int:
         stopped = threading.Event()
         executor.create_task(node.stop).add_done_callback(lambda _: stopped.set())
         while not stopped.wait(0.1) and spinner.is_alive():
-            pass
+            if hurried.is_set():
+                node.hurry()
         executor.shutdown()
         spinner.join()
     else:

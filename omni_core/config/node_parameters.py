@@ -98,9 +98,23 @@ GANGLION_FIELDS: tuple[Field, ...] = (
     ),
 )  # fmt: skip
 
-NUCLEUS_FIELDS: tuple[Field, ...] = _common("the public key")
+NUCLEUS_FIELDS: tuple[Field, ...] = (
+    *_common("the public key"),
+    Field(
+        "diagnostics_refusal_rate_warn", "double", 1.0,
+        "Registrations of a cluster refused in one second, mean of diagnostics_window, above which diagnostics warn.",
+        "use 1.0",
+        unit="1/s", minimum=0.0, maximum=1e9, live=True,
+    ),
+    Field(
+        "diagnostics_pool_warn", "double", 0.9,
+        "Share of a cluster's pool of VIP4s that is leased above which diagnostics warn.",
+        "use 0.9",
+        minimum=0.0, maximum=1.0, live=True,
+    ),
+)  # fmt: skip
 
-KEYS = frozenset(field.name for field in GANGLION_FIELDS)  # those of the Nucleus are among them
+KEYS = frozenset(field.name for field in (*GANGLION_FIELDS, *NUCLEUS_FIELDS))
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,8 @@ class Limits:
     clock_offset_warn: float = 0.0
     clock_offset_error: float = 0.0
     nucleus_timeout: float = 0.0
+    refusal_rate_warn: float = 0.0
+    pool_warn: float = 0.0
 
 
 def read_limits(fields: Sequence[Field], values: Mapping[str, object]) -> Limits:

@@ -13,7 +13,7 @@ import yaml
 from omni_core.config.node_parameters import GANGLION_FIELDS, NUCLEUS_FIELDS, Limits, read_limits
 from omni_core.dds.settings import SETTINGS
 from omni_core.engines import nucleus_status
-from omni_core.engines.status import GanglionStatus, PeerStatus
+from omni_core.engines.status import GanglionStatus, NucleusLink, PeerStatus
 from omni_core.errors import ConfigError
 from omni_ros2 import diagnostics
 from omni_ros2.diagnostics import DropRate, Level, Verdict
@@ -21,6 +21,7 @@ from omni_ros2.diagnostics_dds import DdsFacts, dds_setup, look
 
 ROOT = Path(__file__).parents[2]
 LIMITS = read_limits(GANGLION_FIELDS, {})
+NUCLEUS_LIMITS = read_limits(NUCLEUS_FIELDS, {})
 
 
 def make_peer(**changes: Any) -> PeerStatus:
@@ -200,11 +201,59 @@ def test_kernel_settings_of_dds() -> None:
 
 
 def test_thresholds_come_in_pairs() -> None:
-    assert read_limits(NUCLEUS_FIELDS, {}) == Limits(drop_rate_warn=10.0, drop_rate_error=1000.0, window=10.0)
+    assert NUCLEUS_LIMITS == Limits(
+        drop_rate_warn=10.0, drop_rate_error=1000.0, window=10.0, refusal_rate_warn=1.0, pool_warn=0.9
+    )
     with pytest.raises(ConfigError, match=r"diagnostics_loss_warn: 0.3 is above diagnostics_loss_error"):
         read_limits(GANGLION_FIELDS, {"diagnostics_loss_warn": 0.3})
     for name in (field.name for field in GANGLION_FIELDS if field.name.endswith("_warn")):
         assert name.removesuffix("_warn") + "_error" in {field.name for field in GANGLION_FIELDS}
+
+
+@pytest.mark.parametrize(
+    ("refusals", "leases", "pool", "level", "said"),
+    [
+        (0.0, 0, 0, Level.OK, "7 edges"),
+        (1.0, 90, 100, Level.OK, "7 edges"),
+        (1.1, 0, 0, Level.WARN, "1.1 registrations/s are refused"),
+        (0.0, 91, 100, Level.WARN, "91 of the 100 VIP4s of the pool are leased"),
+    ],
+)
+def test_a_cluster_of_a_nucleus(refusals: float, leases: int, pool: int, level: Level, said: str) -> None:
+    status = nucleus_status.ClusterStatus("warehouse", open=True, edges=7, leases=leases, pool=pool)
+    status.refused = {"address_taken": 3}
+    verdict = diagnostics.cluster(status, refusals, NUCLEUS_LIMITS)
+    assert verdict.level == level and said in verdict.message
+    assert ("refused: address_taken", "3") in verdict.values
+
+
+def test_a_store_that_is_away_and_a_nucleus_that_drains() -> None:
+    assert diagnostics.store(nucleus_status.StoreStatus()).level == Level.OK
+    away = nucleus_status.StoreStatus("redis", "redis://h:6379/0", False, "connection refused", 12.0, 13.5)
+    verdict = diagnostics.store(away)
+    assert verdict.level == Level.WARN and "from memory: connection refused" in verdict.message
+    status = nucleus_status.NucleusStatus("A", "0", 0, users=3)
+    assert diagnostics.nucleus_identity(status, 51820).level == Level.OK
+    status.draining = True
+    drains = diagnostics.nucleus_identity(status, 51820)
+    assert drains.level == Level.WARN and "3 are still here" in drains.message
+
+
+def link(role: str, state: str) -> NucleusLink:
+    return NucleusLink("192.0.2.1:51820", "AAAA", role, state, "", None, None, 0.012, draining=False)
+
+
+def test_a_robot_whose_other_nuclei_are_silent() -> None:
+    used, warm, silent = link("active", "registered"), link("standby", "standby"), link("standby", "connecting")
+    later = LIMITS.nucleus_timeout
+
+    def level(nuclei: list[NucleusLink], since: float) -> Level:
+        return diagnostics.nucleus_link(make_status(nuclei=nuclei), since, LIMITS).level
+
+    assert level([used], later) == level([used, warm], later) == level([used, silent], later - 1) == Level.OK
+    assert level([used, silent], later) == Level.WARN
+    values = dict(diagnostics.nucleus_link(make_status(nuclei=[used]), 0.0, LIMITS).values)
+    assert values["Nucleus 192.0.2.1:51820"] == "active, registered, 12.0 ms"
 
 
 def all_tasks() -> list[str]:
@@ -224,7 +273,8 @@ def nucleus_tasks() -> list[str]:
     verdicts: list[Verdict] = [
         diagnostics.state("active", ""),
         diagnostics.nucleus_identity(nucleus_status.NucleusStatus("A", "0", 0), 51820),
-        diagnostics.cluster(nucleus_status.ClusterStatus("warehouse", open=True)),
+        diagnostics.cluster(nucleus_status.ClusterStatus("warehouse", open=True), 0.0, NUCLEUS_LIMITS),
+        diagnostics.store(nucleus_status.StoreStatus()),
         DropRate().judge({}, 0.0, LIMITS),
     ]
     return [verdict.name for verdict in verdicts]
@@ -245,6 +295,6 @@ def test_every_task_and_threshold_is_documented() -> None:
     for task in {*all_tasks(), *nucleus_tasks()}:
         shown = task.replace("robot2", "NAME").replace("warehouse", "NAME")
         assert f"`{shown}`" in text, task
-    for field in GANGLION_FIELDS:
+    for field in (*GANGLION_FIELDS, *NUCLEUS_FIELDS):
         if field.name not in ("autostart",):
             assert f"`{field.name}`" in text, field.name
