@@ -124,7 +124,8 @@ CLUSTER_EDGES_MAX: Final = 65536
 REGISTERS_PER_SECOND: Final = 0.5  # of one key; each one is told to the whole cluster
 REGISTER_BURST: Final = 8
 REGISTER_KEYS_MAX: Final = 65536  # keys whose rate is remembered; 16 s after its last one a key is forgotten
-SOURCE_REGISTERS_PER_SECOND: Final = 50  # of new keys from one address: 20 s later the next 1,000 of a site are in
+# of new keys from one address: as many as handshakes from there are admitted, or a large site would wait for this
+SOURCE_REGISTERS_PER_SECOND: Final = NUCLEUS_SHARED_HANDSHAKES_PER_SECOND
 SOURCE_REGISTER_BURST: Final = 2000  # a site of 1,000 robots behind one NAT, powered up, and each leases a VIP4
 REGISTER_SOURCES_MAX: Final = 16384  # addresses whose rate is remembered
 LEASE_TIME: Final = 86400.0  # s that a leased VIP4 stays its holder's after that was last there: a robot in repair
@@ -155,7 +156,7 @@ DRAIN_IDLE: Final = DRAIN_JITTER + 1.0  # s in which nobody was told or has left
 
 # --- without a Nucleus: gossip between peers, and the cache of their records -------------------------------------------
 
-# A start with a preferred Nucleus that is dead waits PREFERENCE_PATIENCE for it, then the next one gets two sendings.
+# A start waits PREFERENCE_PATIENCE for a preferred Nucleus that is dead, then the next one gets two sendings.
 ORPHANED_AFTER: Final = PREFERENCE_PATIENCE + 2 * REQUEST_RETRY  # s without a registration, then peers help each other
 GOSSIP_INTERVAL: Final = 1.0  # s between two rounds, jittered by a quarter; a round without news sends nothing
 # Push with n robots that know something first hand, GOSSIP_FANOUT to each of GOSSIP_ROUNDS: 8 n messages to random

@@ -145,12 +145,12 @@ def _vip4(raw: bytes) -> str:
     length = raw[4]
     if not 1 <= length <= 32:
         raise _bad("prefix length of VIP4")
-    interface = ipaddress.IPv4Interface((raw[:4], length))
-    ip, network = interface.ip, interface.network
-    unusable = ip.is_multicast or ip.is_loopback or ip.is_unspecified or ip.is_reserved
-    if unusable or (length < 31 and ip in (network.network_address, network.broadcast_address)):
+    address, hosts = int.from_bytes(raw[:4], "big"), (1 << 32 - length) - 1
+    # RFC 1122 section 3.2.1.3: unspecified, loopback; RFC 5771, RFC 1112: multicast, reserved
+    unusable = not address or raw[0] == 127 or raw[0] >= 224
+    if unusable or (length < 31 and address & hosts in (0, hosts)):  # RFC 3021: two addresses are two hosts
         raise _bad("VIP4 is not an address that a host can have")
-    return str(interface)
+    return f"{raw[0]}.{raw[1]}.{raw[2]}.{raw[3]}/{length}"
 
 
 def _is_station(mac: bytes) -> bool:

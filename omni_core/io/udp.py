@@ -22,7 +22,7 @@ from omni_core.dataplane.port import Datagram
 from omni_core.drops import DropCounters, DropReason
 from omni_core.errors import OmniError
 from omni_core.io import udp_group
-from omni_core.io.udp_bind import bind_again, bind_all
+from omni_core.io.udp_bind import BURST_BUFFER, bind_again, bind_all, enlarge_receive_buffer
 
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
@@ -96,6 +96,11 @@ class UdpPort:
         for sock in self._sockets:
             with contextlib.suppress(OSError):  # before Linux 5.0
                 sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, on)
+
+    def expect_bursts(self) -> None:
+        """Thousands may send to us in one moment: room for them while we work."""
+        for sock in self._sockets:
+            enlarge_receive_buffer(sock, BURST_BUFFER)
 
     def receive_unmerged(self) -> None:
         """The kernel is not to merge datagrams on their way here: somebody looks at them before the socket does."""

@@ -55,6 +55,11 @@ class Remote:
         self.previous: Keypair | None = None  # still receives
         self.pending: Keypair | None = None  # receives, unconfirmed
 
+    @property
+    def crowd(self) -> bool:
+        """Many others talk to it as we do."""
+        return self.profile.role == "nucleus"
+
     def cookies(self) -> CookieJar:
         """Made when it is first needed."""
         if self.jar is None:

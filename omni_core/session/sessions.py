@@ -122,13 +122,13 @@ class Sessions:
         places = endpoints if peer.heard is None else [peer.heard, *endpoints]
         known, peer.candidates = peer.candidates, list(dict.fromkeys(places))[:_CANDIDATES_MAX]
         if peer.current and peer.rekey_at is None and peer.state is State.UP:
-            peer.rekey_at = self._pace.rekey_time(peer.current)
+            peer.rekey_at = self._pace.rekey_time(peer.current, crowd=peer.crowd)
         if peer.state in IN_FLIGHT:
             self._send_in_flight(peer, [e for e in peer.candidates if e not in known], now)
         elif peer.state not in USABLE:
             self._step(peer, Event.WANT, now)
         if peer.state in AWAITING_CONFIRMATION and peer.retry_at is None:
-            peer.retry_at = now + self._pace.retry()
+            peer.retry_at = now + self._pace.retry(crowd=peer.crowd)
         self._arm(peer)
 
     def adopt(
@@ -366,7 +366,7 @@ class Sessions:
         elif action is Action.ANSWER:
             self._end_attempt(peer)
             peer.rekey_at = None
-            peer.retry_at = now + self._pace.retry() if peer.wanted else None
+            peer.retry_at = now + self._pace.retry(crowd=peer.crowd) if peer.wanted else None
         elif action is Action.COMPLETE:
             self._end_attempt(peer)
         elif action is Action.PROMOTE:
@@ -384,10 +384,10 @@ class Sessions:
             self._discard_pending(peer)
             if state is State.UP:
                 peer.retry_at = None
-                peer.rekey_at = now + self._pace.retry() if peer.wanted else None
+                peer.rekey_at = now + self._pace.retry(crowd=peer.crowd) if peer.wanted else None
         elif action is Action.ABANDON:
             self._end_attempt(peer)
-            peer.rekey_at = now + self._pace.retry()
+            peer.rekey_at = now + self._pace.retry(crowd=peer.crowd)
         elif action is Action.CLEAR:
             self._clear(peer)
         if state is State.DOWN and event is not Event.FORGET:
@@ -426,7 +426,7 @@ class Sessions:
         peer.in_flight = sent
         self._by_index[sent.sender_index] = peer
         peer.rekey_at = None
-        peer.retry_at = now + self._pace.retry(peer.tries)
+        peer.retry_at = now + self._pace.retry(peer.tries, crowd=peer.crowd)
         peer.tries += 1
         places = [peer.endpoint, *peer.candidates] if peer.endpoint else peer.candidates
         self._send_in_flight(peer, list(dict.fromkeys(places)), now)
@@ -441,7 +441,7 @@ class Sessions:
             self._retire(peer, peer.previous)
         self._discard_pending(peer)
         peer.previous, peer.current = peer.current, keypair
-        peer.rekey_at = self._pace.rekey_time(keypair) if peer.wanted else None
+        peer.rekey_at = self._pace.rekey_time(keypair, crowd=peer.crowd) if peer.wanted else None
 
     def _retire(self, peer: Remote, keypair: Keypair) -> None:
         self._by_receive_id.pop(keypair.receive_id, None)
