@@ -1,4 +1,4 @@
-"""A Nucleus and clients of it on virtual time, over a lossy in-memory wire."""
+"""Nuclei and clients of them on virtual time, over a lossy in-memory wire."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from omni_core.constants import MESH_LIMIT
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.record import PeerRecord, open_record, signed
 from omni_core.drops import DropCounters, DropReason
+from omni_core.engines.nuclei import Nuclei
 from omni_core.engines.nucleus import NucleusEngine
+from omni_core.engines.settings import NucleusSettings
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.admission import ClusterPolicy
+from omni_core.signaling.book import PeerBook
 from omni_core.signaling.client import NucleusClient
 from omni_core.signaling.client_events import ClientEvent, PeerJoined, PeerLeft
+from omni_core.signaling.roster import Roster
 from omni_core.signaling.store import MemoryStore
 from omni_core.types import Endpoint, PublicKey
 from omni_core.wire.control import ControlType
@@ -87,13 +92,16 @@ class Edge:
 
     def drain(self, now: float) -> list[tuple[bytes, Endpoint]]:
         self._route(now)
-        for event in self.client.take_events():
+        self._take(self.client.take_events())
+        return self.sessions.take_datagrams() + self.client.take_datagrams()
+
+    def _take(self, events: Iterable[ClientEvent]) -> None:
+        for event in events:
             self.events.append(event)
             if isinstance(event, PeerJoined):
                 self.known[event.record.public_key] = event.record.encode(), event.endpoints
             elif isinstance(event, PeerLeft):
                 self.known.pop(event.public_key, None)
-        return self.sessions.take_datagrams() + self.client.take_datagrams()
 
     def _route(self, now: float) -> None:
         while events := self.sessions.take_events():
@@ -124,20 +132,98 @@ class Edge:
         return self.client.drops[reason] + self.sessions.drops[reason]
 
 
+class RovingEdge(Edge):
+    """The same with Nuclei: it may change between all that the net has."""
+
+    def __init__(self, net: Net, number: int, **options: object) -> None:
+        super().__init__(net, number, **options)  # type: ignore[arg-type]
+        roster, book = Roster(), PeerBook(self.record, self.counters)
+
+        def make(settings: NucleusSettings) -> tuple[NucleusClient, Sessions]:
+            sessions = Sessions(self.identity, None, lambda *_: None, random=net.rng.randbytes, unix_ns=net.unix_ns)
+            client = NucleusClient(
+                self.identity,
+                self.info.cluster,
+                settings.public_key,
+                settings.endpoints,
+                self.record,
+                None,
+                [Endpoint("192.168.1.2", 51820)],
+                sessions=sessions,
+                random=net.rng.randbytes,
+                roster=roster,
+                book=book,
+            )
+            return client, sessions
+
+        servers = [NucleusSettings(server.identity.public_key, (server.at,)) for server in net.nuclei]
+        self.nuclei = Nuclei(servers, roster, make=make, random=net.rng.randbytes)
+        self.roster = roster
+
+    @property
+    def used(self) -> int | None:
+        """Number of the Nucleus that it is registered with."""
+        links = self.nuclei.links(self.net.now)
+        return next((n for n, link in enumerate(links) if link.role == "active" and link.state == "registered"), None)
+
+    @property
+    def registered(self) -> bool:
+        return self.used is not None
+
+    def receive(self, data: bytes, source: Endpoint, now: float) -> None:
+        if data and data[0] == ControlType.SIGNALING:
+            self.nuclei.receive(data, source, now)
+        elif not self.nuclei.receive_handshake(data, source, now):
+            self.counters.add(DropReason.UNKNOWN_INDEX)
+
+    def handle_timer(self, now: float) -> None:
+        self.nuclei.handle_timer(now)
+
+    def next_timer(self) -> float | None:
+        return self.nuclei.next_timer()
+
+    def drain(self, now: float) -> list[tuple[bytes, Endpoint]]:
+        self._take(self.nuclei.take_events())
+        return self.nuclei.take_datagrams()
+
+    def start(self) -> RovingEdge:
+        self.nuclei.start(self.net.now)
+        self.net.pump(self)
+        return self
+
+    def stop(self) -> None:
+        self.nuclei.stop(self.net.now)
+        self.net.pump(self)
+        self.alive = False
+
+
+@dataclass
+class Server:
+    at: Endpoint
+    identity: Identity
+    engine: NucleusEngine
+    up: bool = True
+
+
 class Net:
     """``carry`` decides about each datagram: (data, source, destination) -> delays of the copies that arrive."""
 
     def __init__(
-        self, seed: int, clusters: Iterable[ClusterPolicy] = (ClusterPolicy("fleet"),), **options: object
+        self,
+        seed: int,
+        clusters: Iterable[ClusterPolicy] = (ClusterPolicy("fleet"),),
+        nuclei: int = 1,
+        nucleus_keys: int = 1,
+        **options: object,
     ) -> None:
+        """``nucleus_keys``: 1 for all Nuclei, or one each. ``options``: of the engines."""
         self.rng = random.Random(seed)
         self.now = 1000.0
-        self.identity = Identity.generate(self.rng.randbytes)
         self.clusters = list(clusters)
         self.options = options
         self.mesh_limit = MESH_LIMIT
-        self.nucleus_up = True
-        self.nucleus = self._engine()
+        identities = [Identity.generate(self.rng.randbytes) for _ in range(nucleus_keys)]
+        self.nuclei = [self._server(number, identities[number % nucleus_keys]) for number in range(nuclei)]
         self.edges: dict[Endpoint, Edge] = {}
         self.carry: Callable[[bytes, Endpoint, Endpoint], list[float]] = lambda *_: [LATENCY]
         self.seen: list[tuple[bytes, Endpoint, Endpoint]] = []  # everything sent, when ``record`` is set
@@ -145,12 +231,32 @@ class Net:
         self._queue: list[tuple[float, int, bytes, Endpoint, Endpoint]] = []
         self._order = itertools.count()
 
+    # --- the first Nucleus, for tests with one ---
+    @property
+    def identity(self) -> Identity:
+        return self.nuclei[0].identity
+
+    @property
+    def nucleus(self) -> NucleusEngine:
+        return self.nuclei[0].engine
+
+    @property
+    def nucleus_up(self) -> bool:
+        return self.nuclei[0].up
+
+    @nucleus_up.setter
+    def nucleus_up(self, up: bool) -> None:
+        self.nuclei[0].up = up
+
     def unix_ns(self, now: float) -> int:
         return EPOCH_NS + int(now * 1e9)
 
-    def _engine(self) -> NucleusEngine:
+    def _server(self, number: int, identity: Identity) -> Server:
+        return Server(Endpoint(f"10.0.0.{number + 1}", 51820), identity, self._engine(identity))
+
+    def _engine(self, identity: Identity) -> NucleusEngine:
         return NucleusEngine(
-            self.identity,
+            identity,
             self.clusters,
             random=self.rng.randbytes,
             unix_ns=self.unix_ns,
@@ -158,11 +264,18 @@ class Net:
             **self.options,  # type: ignore[arg-type]
         )
 
-    def restart_nucleus(self, mesh_limit: int | None = None) -> None:
+    def restart_nucleus(self, mesh_limit: int | None = None, number: int = 0) -> None:
         """As kill -9 and start: the same key, nothing remembered."""
         self.mesh_limit = mesh_limit or self.mesh_limit
-        self.nucleus = self._engine()
-        self.nucleus_up = True
+        server = self.nuclei[number]
+        server.engine = self._engine(server.identity)
+        server.up = True
+
+    def roving_edge(self, **options: object) -> RovingEdge:
+        """Knows all Nuclei."""
+        edge = RovingEdge(self, len(self.edges) + 1, **options)  # type: ignore[arg-type]
+        self.edges[edge.at] = edge
+        return edge
 
     def edge(self, number: int | None = None, **options: object) -> Edge:
         edge = Edge(self, number or len(self.edges) + 1, **options)  # type: ignore[arg-type]
@@ -181,8 +294,9 @@ class Net:
             self.send(data, edge.at, destination)
 
     def pump_nucleus(self) -> None:
-        for data, destination in self.nucleus.take_datagrams():
-            self.send(data, NUCLEUS_AT, destination)
+        for server in self.nuclei:
+            for data, destination in server.engine.take_datagrams():
+                self.send(data, server.at, destination)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Virtual time passes. True as soon as ``until`` holds; False when it did not come true."""
@@ -200,7 +314,7 @@ class Net:
 
     def _next(self) -> float | None:
         times = [edge.next_timer() for edge in self.edges.values() if edge.alive]
-        times.append(self.nucleus.next_timer() if self.nucleus_up else None)
+        times += [server.engine.next_timer() for server in self.nuclei if server.up]
         if self._queue:
             times.append(self._queue[0][0])
         return min((t for t in times if t is not None), default=None)
@@ -208,18 +322,20 @@ class Net:
     def _deliver(self) -> None:
         while self._queue and self._queue[0][0] <= self.now:
             _, _, data, source, destination = heapq.heappop(self._queue)
-            if destination == NUCLEUS_AT:
-                if self.nucleus_up:
-                    self.nucleus.receive_datagram(data, source, self.now)
+            server = next((server for server in self.nuclei if server.at == destination), None)
+            if server is not None:
+                if server.up:
+                    server.engine.receive_datagram(data, source, self.now)
                     self.pump_nucleus()
             elif (edge := self.edges.get(destination)) and edge.alive:
                 edge.receive(data, source, self.now)
                 self.pump(edge)
 
     def _timers(self) -> None:
-        if self.nucleus_up and (due := self.nucleus.next_timer()) is not None and due <= self.now:
-            self.nucleus.handle_timer(self.now)
-            self.pump_nucleus()
+        for server in self.nuclei:
+            if server.up and (due := server.engine.next_timer()) is not None and due <= self.now:
+                server.engine.handle_timer(self.now)
+                self.pump_nucleus()
         for edge in list(self.edges.values()):
             if edge.alive and (due := edge.next_timer()) is not None and due <= self.now:
                 edge.handle_timer(self.now)
