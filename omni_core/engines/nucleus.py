@@ -453,6 +453,8 @@ class NucleusEngine:
             party = self._parties.get(edge.key)
             if party is None or party.sending is None or party.endpoint is None or party.told >= head:
                 continue
+            if party.standby:
+                continue  # the Nucleus that it uses tells it
             if party.told not in bodies:
                 delta = store.delta(cluster, party.told, DELTA_ROOM)
                 ack = HeartbeatAck(_NO_REQUEST, Status.OK, "", None, store.epoch, delta, self.draining)
