@@ -28,6 +28,8 @@ from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_ab
 from omni_core.engines.control_link import ControlLink
 from omni_core.engines.discovery.discovery import Discovery
 from omni_core.engines.ganglion_events import GanglionEvent, Warned
+from omni_core.engines.gossip import Gossip
+from omni_core.engines.known_peers import KnownPeer
 from omni_core.engines.leased_vip4 import LeasedVip4
 from omni_core.engines.notes import owner_of
 from omni_core.engines.nuclei import Nuclei
@@ -104,7 +106,7 @@ class GanglionEngine:
             owner=owner_of(self.identity, profile),
             emit=self._events.append,
             on_usable=self._send_waiting,
-            ask=lambda peer, now: self._query(peer.vip6, now),
+            ask=self._ask,
             on_up=self._on_up,
             on_down=self._on_down,
             on_removed=self._on_removed,
@@ -143,14 +145,16 @@ class GanglionEngine:
             self.settings.vip4, change=self._set_vip4, underlay=self._underlay, emit=self._events.append
         )
         self.nucleus: Nuclei | None = None
+        self.gossip: Gossip | None = None
         self.nucleus_news = NucleusNews(self.sessions, self.peering, self.resolver, self._events.append)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def start(self, now: float, *, fresh: bool = True) -> None:
+    def start(self, now: float, *, fresh: bool = True, known: Sequence[KnownPeer] = ()) -> None:
         """Begin to register, to connect and to forward; take over what an earlier control plane left. Idempotent.
 
-        ``fresh``: the local port has just been made, so no program has used it before.
+        ``fresh``: the local port has just been made, so no program has used it before. ``known``: peers of before, as
+        ``known_peers`` gave them.
         """
         if self.running:
             return
@@ -173,9 +177,26 @@ class GanglionEngine:
             unix_ns=self._unix_ns,
         )
         if self.nucleus is not None:
+            self.gossip = self._make_gossip(self.nucleus)
+            self.gossip.start(known, now)
             self.nucleus.start(now)
         self.peering.start(now)
         self._pump(now)
+
+    def _make_gossip(self, nucleus: Nuclei) -> Gossip:
+        return Gossip(
+            self.settings,
+            self.book,
+            self.sessions,
+            self.peering,
+            self.link,
+            self.drops,
+            random=self._random,
+            unix_ns=self._unix_ns,
+            own=lambda: nucleus.record,
+            local=lambda: self._local_endpoints,
+            emit=self._events.append,
+        )
 
     def _take_over(self, now: float) -> None:
         """See adoption.py."""
@@ -300,6 +321,8 @@ class GanglionEngine:
             times.append(self.discovery.next_timer())
         if self.nucleus is not None:
             times.append(self.nucleus.next_timer())
+        if self.gossip is not None:
+            times.append(self.gossip.next_timer())
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -310,6 +333,8 @@ class GanglionEngine:
         self.peering.handle_timer(now)
         if self.nucleus is not None:
             self.nucleus.handle_timer(now)
+        if self.gossip is not None:
+            self.gossip.handle_timer(now)
         self.pings.handle_timer(now)
         if self.discovery is not None:
             self.discovery.handle_timer(now)
@@ -332,6 +357,10 @@ class GanglionEngine:
         events = list(self._events)
         self._events.clear()
         return events
+
+    def known_peers(self, now: float) -> list[KnownPeer]:
+        """Whom a start without a Nucleus may try (``start``); the one that was there last first."""
+        return self.gossip.known_peers(now) if self.gossip is not None else []
 
     def status(self, now: float) -> GanglionStatus:
         return snapshot(self, now)
@@ -362,6 +391,8 @@ class GanglionEngine:
             if self.nucleus is not None:
                 self.nucleus.set_local_endpoints(self._local_endpoints, now)
             self.peering.probe_all(now)
+            if self.gossip is not None:
+                self.gossip.we_moved(now)
             self._pump(now)
 
     def set_nucleus_endpoints(self, number: int, endpoints: Sequence[Endpoint], now: float) -> None:
@@ -386,8 +417,11 @@ class GanglionEngine:
             self._handle_plane_events(now)
             if nucleus is None:
                 break
-            if nucleus.cluster_size != self.peering.cluster_size:
-                self.peering.cluster_changed(nucleus.cluster_size, now)
+            if self.gossip is not None:
+                self.gossip.follow(nucleus.state, now)
+            size = nucleus.cluster_size or (self.gossip.least_size if self.gossip is not None else 0)
+            if size != self.peering.cluster_size:
+                self.peering.cluster_changed(size, now)
             events = nucleus.take_events()
             for event in events:
                 if isinstance(event, (Vip4Leased, Vip4NotLeased)):
@@ -422,7 +456,9 @@ class GanglionEngine:
             self.sessions.confirm(event.receive_id, now)
             self._handle_session_events(now)  # before the next event: its answer needs the session
         elif isinstance(event, EndpointMoved):
-            self.peering.moved(event.receive_id, event.source)
+            peer = self.peering.moved(event.receive_id, event.source, now)
+            if peer is not None and self.gossip is not None:
+                self.gossip.noted(peer, now)
         elif isinstance(event, ControlFrame):
             self._on_control(event, now)
 
@@ -445,6 +481,9 @@ class GanglionEngine:
             self.pings.answered(message.token, now)
         elif message.kind is ControlKind.GOODBYE:
             self.peering.said_goodbye(peer, now)
+        elif message.kind is ControlKind.GOSSIP:
+            if self.gossip is not None:
+                self.gossip.heard(peer, message.body, now)
         elif self.discovery is not None:
             self.discovery.control(peer, message, now)
 
@@ -457,6 +496,11 @@ class GanglionEngine:
     def _underlay(self) -> list[Endpoint]:
         return [*self._local_endpoints, *(place for each in self.settings.nuclei for place in each.endpoints)]
 
+    def _ask(self, peer: Peer, now: float) -> None:
+        """Where is it now?"""
+        if not self._query(peer.vip6, now) and self.gossip is not None:
+            self.gossip.want(peer, now)
+
     def _query(self, address: Vip | Mac, now: float) -> bool:
         """Ask the Nucleus who has this address. False when there is no Nucleus to ask."""
         if self.nucleus is None or not self.nucleus.can_ask:
@@ -465,21 +509,29 @@ class GanglionEngine:
         return True
 
     def _on_up(self, peer: Peer, now: float) -> None:
+        if self.gossip is not None:
+            self.gossip.peer_up(peer, now)
         if self.discovery is not None:
             self.discovery.peer_up(peer, now)
 
     def _on_down(self, peer: Peer) -> None:
+        if self.gossip is not None:
+            self.gossip.peer_down(peer)
         if self.discovery is not None:
             self.discovery.peer_down(peer)
 
     def _on_removed(self, peer: Peer) -> None:
         self.resolver.forget(peer.id)
+        if self.gossip is not None:
+            self.gossip.peer_removed(peer)
         if self.discovery is not None:
             self.discovery.peer_removed(peer)
 
     def _send_waiting(self, peer: Peer, now: float) -> None:
         self.slow_path.usable(peer, now)
         self.pings.usable(peer, now)
+        if self.gossip is not None:
+            self.gossip.noted(peer, now)
         if self.discovery is not None:
             self.discovery.heard(peer, now)
 

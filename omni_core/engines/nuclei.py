@@ -68,6 +68,11 @@ class Nuclei:
         return self._choice.used.client.observed
 
     @property
+    def record(self) -> bytes:
+        """Ours, signed, as it is told."""
+        return self._all[0].client.record
+
+    @property
     def cluster_size(self) -> int:
         return self._choice.used.client.cluster_size
 

@@ -14,6 +14,7 @@ from ipaddress import IPv4Interface
 from omni_core.constants import (
     CLOCK_REFRESH,
     CLOCK_RETRY,
+    HINT_DOUBT,
     LIVENESS_POLL,
     NUDGE_AFTER,
     ON_DEMAND_IDLE,
@@ -28,6 +29,7 @@ from omni_core.drops import DropCounters
 from omni_core.engines.admission import Admission
 from omni_core.engines.adoption import LeftPeer
 from omni_core.engines.control_link import ControlLink
+from omni_core.engines.departed import Departed
 from omni_core.engines.ganglion_events import GanglionEvent, PeerDown, PeerUp, Warned
 from omni_core.engines.notes import NoteKeeper
 from omni_core.engines.peers import Peer, PeerBook
@@ -91,6 +93,8 @@ class Peering:
         self._introduce(settings.vip4)
         self.flood: frozenset[PeerId] = frozenset()
         self.cluster_size = 0  # as the Nucleus says
+        self.departed = Departed()
+        self.orphaned = False  # no Nucleus answers: nobody else can say who is a peer still
 
     def _introduce(self, vip4: IPv4Interface | None) -> None:
         """What we tell each peer about ourselves."""
@@ -187,8 +191,11 @@ class Peering:
         self._up(peer, now, ", in a session that an earlier run made")
         peer.up_since = min(each.created for each in left.sessions)  # long enough not to pass for unused
 
-    def learn(self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float) -> Peer | None:
-        """The Nucleus vouches for a peer. None when the record is our own, not admitted, or older than what we know."""
+    def learn(
+        self, record: PeerRecord, endpoints: Sequence[Endpoint], now: float, *, hearsay: bool = False
+    ) -> Peer | None:
+        """The Nucleus vouches for a peer; with ``hearsay`` only peers do, or our cache, who are no judge of who may
+        have a VIP4. None when the record is our own, not admitted, or older than what we know."""
         if record.public_key == self._identity.public_key or record.cluster != self._settings.cluster:
             return None
         allowed = self._settings.allowed_keys
@@ -198,15 +205,22 @@ class Peering:
         if record.version < peer.record_version:
             return None
         restarted = peer.record_version and record.version > peer.record_version
+        peer.inherited = hearsay and (peer.inherited or not peer.member)
+        peer.record = record
         peer.record_version, peer.member, peer.name = record.version, True, record.name
-        peer.inherited = False
         vip4 = IPv4Interface(record.vip4).ip if record.vip4 else None
+        if hearsay and not self._admission.may_hold_vip4(record.public_key, Hello(record.name, vip4)):
+            vip4 = None
         holder = self._book.by_address(vip4) if vip4 else None
         if holder is not None and holder is not peer:
             self._emit(Warned(f"VIP {vip4} moved from {holder.label} to {peer.label}"))
             self._book.set_vip4(holder, None)
         self._book.set_vip4(peer, vip4)
         moved = False
+        if not hearsay:
+            peer.stranger, peer.seen = False, now
+            if endpoints:
+                peer.hints.clear()
         if endpoints:
             moved = peer.endpoints not in ((), tuple(endpoints)) and peer.path not in endpoints
             peer.endpoints = tuple(endpoints)
@@ -223,8 +237,10 @@ class Peering:
         peer = self._book.get(public_key)
         if peer is None:
             return
-        peer.member = False
+        peer.member = peer.inherited = False
         peer.lost = False
+        if not self.is_up(peer):
+            self.departed.mark(public_key, peer.record_version, now)
         if not peer.static:
             self._reconnects.set(peer.id, None)
             if not self.is_up(peer):
@@ -248,6 +264,8 @@ class Peering:
     def said_goodbye(self, peer: Peer, now: float) -> None:
         """It stopped. It will connect to us when it is back; in case it cannot, a kept peer is tried again, later."""
         peer.lost = True
+        if not self.on_demand:  # else it had no use for the session
+            self.departed.mark(peer.public_key, peer.record_version, now)
         self.forget(peer, now, f"{peer.label} said goodbye")
         if self.keeps(peer):
             self._reconnects.set(peer.id, now + RECONNECT_MAX)
@@ -279,12 +297,11 @@ class Peering:
         """Have a session with the peer, or be on the way to one. Cheap when that is so already."""
         peer.lost = False
         self._reconnects.set(peer.id, None)
-        places = ([peer.path] if peer.path else []) + list(peer.endpoints)
         if self._sessions.state(peer.public_key) is State.DOWN:
             peer.nudge_delay = NUDGE_AFTER
             self._nudges.set(peer.id, now + peer.nudge_delay)
         try:
-            self._sessions.connect(peer.public_key, places, now, body=self._hello)
+            self._sessions.connect(peer.public_key, peer.places(now), now, body=self._hello)
         except RemoteViolation as violation:  # a key that is no curve point
             self._drops.add(violation.reason)
             self._remove(peer, now)
@@ -304,6 +321,24 @@ class Peering:
         if self._sessions.state(peer.public_key) is State.DOWN:
             self._ask(peer, now)
         self.connect(peer, now)
+
+    def try_hints(self, peer: Peer, now: float) -> None:
+        """Others say that it is elsewhere. A path that works stays: it is asked first, and only silence counts."""
+        state = self._sessions.state(peer.public_key)
+        if state is State.UP or state is State.REANSWERED:
+            peer.hints.untried = True
+            self._link.ping(peer, now)
+        elif state is not State.DOWN or self.keeps(peer):
+            self.connect(peer, now)
+
+    def release(self, now: float) -> None:
+        """A Nucleus has told all it knows: members that it did not tell of are peers only as long as they answer."""
+        for peer in self._book:
+            if peer.inherited and not self.is_up(peer):
+                peer.member = peer.inherited = peer.lost = False
+                if not peer.static:
+                    self._remove(peer, now)
+        self._update_flood()
 
     def punch(self, peer: Peer, now: float) -> None:
         """The Nucleus told both sides to connect at once, so that both NATs open."""
@@ -389,6 +424,9 @@ class Peering:
     def _usable(self, peer: Peer, now: float) -> None:
         self._reconnects.set(peer.id, None)
         peer.lost, peer.reconnect_delay = False, 0.0
+        peer.stranger, peer.seen = False, now
+        peer.hints.untried = False
+        self.departed.clear(peer.public_key)
         if peer.up_since is None:
             self._up(peer, now)
         self._update_flood()
@@ -408,8 +446,11 @@ class Peering:
             return
         was_up, peer.up_since = peer.up_since is not None, None
         peer.lost = True
-        if peer.inherited:  # it may have left while we were away, and the Nucleus would not tell us
+        if peer.inherited and (peer.stranger or not self.orphaned):
+            # It may have left while we were away, and the Nucleus would not tell us.
             peer.member = peer.inherited = False
+        elif was_up and not peer.member:
+            self.departed.mark(peer.public_key, peer.record_version, now)
         self._polls.set(peer.id, None)
         if was_up:
             self._on_down(peer)
@@ -423,13 +464,15 @@ class Peering:
 
     # --- what the data plane saw ----------------------------------------------------------------------------------
 
-    def moved(self, receive_id: int, source: Endpoint) -> None:
-        """Roaming: the newest authentic packet came from elsewhere."""
+    def moved(self, receive_id: int, source: Endpoint, now: float) -> Peer | None:
+        """Roaming: the newest authentic packet came from elsewhere. The peer whose it is."""
         remote = self._sessions.remote_of(receive_id)
         peer = self._book.get(remote) if remote else None
         if peer is not None:
             self._set_path(peer, source)
             self._sessions.set_endpoint(peer.public_key, source)
+            peer.seen = now
+        return peer
 
     def _set_path(self, peer: Peer, endpoint: Endpoint) -> None:
         peer.path = endpoint
@@ -482,7 +525,14 @@ class Peering:
             self.forget(peer, now, f"{peer.label}: no traffic for {idle:.0f} s")
             return
         care = peer.liveness.poll(traffic, now)
-        if care is Care.REHANDSHAKE:
+        peer.seen = max(peer.seen or 0.0, traffic.rx)
+        if peer.hints.untried and peer.liveness.silent(HINT_DOUBT, now):
+            peer.hints.untried = False
+            self.connect(peer, now)
+            self._sessions.rekey(peer.public_key, now)
+        elif care is Care.REHANDSHAKE:
+            if peer.hints:
+                self.connect(peer, now)  # with what is known of places by now
             self._ask(peer, now)
             self._sessions.rekey(peer.public_key, now)
         elif (

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from omni_core.crypto.identity import key_text, mac_of, vip6_of
+from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import SessionStats
 from omni_core.engines.clocks import PeerClock
+from omni_core.engines.hints import Hints
 from omni_core.session.liveness import Liveness, Traffic
 from omni_core.types import Endpoint, Mac, PeerId, PublicKey, Vip
 
@@ -23,12 +25,16 @@ class Peer:
         self.name = ""
         self.capabilities = 0  # as its latest Hello says
         self.vip4: IPv4Address | None = None
-        self.endpoints: tuple[Endpoint, ...] = ()  # candidates, from the Nucleus or the configuration
+        self.endpoints: tuple[Endpoint, ...] = ()  # candidates, from the Nucleus, the configuration or the cache
+        self.hints = Hints()  # from other peers
         self.path: Endpoint | None = None  # where the data plane sends
-        self.record_version = 0
+        self.record: PeerRecord | None = None  # with which it is a member
+        self.record_version = 0  # also without the record: an earlier Ganglion had it
+        self.seen: float | None = None  # when it was last there, by a session or as we were told
         self.static = False  # configured: always wanted
         self.member = False  # the Nucleus vouches for it
-        self.inherited = False  # a member by what an earlier Ganglion left, until the Nucleus says so again
+        self.inherited = False  # a member by what an earlier Ganglion left, or peers say, until the Nucleus says so
+        self.stranger = False  # only other peers told of it, and it has never answered
         self.up_since: float | None = None
         self.lost = False  # it was wanted and could not be reached
         self.reconnect_delay = 0.0
@@ -41,6 +47,10 @@ class Peer:
         self.liveness = Liveness()
         self.roles: dict[int, bool] = {}  # sessions in the data plane: receive id -> whether we were initiator
         self.retired = SessionStats()  # counters of sessions that are gone
+
+    def places(self, now: float) -> list[Endpoint]:
+        """Where handshakes are tried, best first."""
+        return [*([self.path] if self.path else []), *self.hints.endpoints(now), *self.endpoints]
 
     @property
     def label(self) -> str:

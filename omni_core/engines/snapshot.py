@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from omni_core.crypto.identity import key_text
 from omni_core.dataplane.port import SessionStats
 from omni_core.engines.peers import Peer
-from omni_core.engines.status import GanglionStatus, PeerStatus, SessionStatus
+from omni_core.engines.status import GanglionStatus, GossipStatus, PeerStatus, SessionStatus
 from omni_core.session.machine import State
 from omni_core.types import format_mac
 
@@ -55,6 +55,7 @@ def snapshot(engine: GanglionEngine, now: float) -> GanglionStatus:
         rx_bytes=sum(p.rx_bytes for p in peers),
         peers=peers,
         drops=dict(sorted(drops.items())),
+        gossip=engine.gossip.status() if engine.gossip is not None else GossipStatus(),
         vip4_leased=settings.vip4_auto and settings.vip4 is not None,
         domains=sorted(engine.discovery.listening.domains) if engine.discovery is not None else [],
         discovery=engine.discovery.cache.status() if engine.discovery is not None else {},

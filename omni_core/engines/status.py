@@ -57,6 +57,19 @@ class NucleusLink:
 
 
 @dataclass(frozen=True)
+class GossipStatus:
+    """What peers tell each other while no Nucleus answers. Counts are since the start."""
+
+    active: bool = False
+    sent: int = 0  # messages
+    taken: int = 0  # entries about peers
+    refused: int = 0  # the same: forged, outdated, of a peer that left, or nobody that gossip may bring
+    asked: int = 0  # peers that were asked for
+    recalled: int = 0  # peers of the cache that were tried
+    news: int = 0  # peers that are told of just now
+
+
+@dataclass(frozen=True)
 class UnderlayStatus:
     interface: str
     xdp_mode: str  # "driver", "generic", or "none": its packets come by the socket
@@ -93,6 +106,7 @@ class GanglionStatus:
     discovery: dict[str, int] = field(default_factory=dict)  # what the SPDP cache did, by name (engines/discovery)
     underlay: list[UnderlayStatus] = field(default_factory=list)  # with the engine kernel
     nuclei: list[NucleusLink] = field(default_factory=list)  # in the order of preference
+    gossip: GossipStatus = field(default_factory=GossipStatus)
     vip4_leased: bool = False  # vip4 is the Nucleus's to give
     ways: dict[str, int] = field(default_factory=dict)  # what an engine outside this process did, and how often
 

@@ -65,5 +65,9 @@ class Liveness:
             return Care.KEEPALIVE
         return Care.NOTHING
 
+    def silent(self, patience: float, now: float) -> bool:
+        """As of the latest poll: a question has been without an answer for so long."""
+        return self.unanswered_since is not None and now - self.unanswered_since >= patience
+
     def pinged(self, now: float) -> None:
         self.last_ping = now

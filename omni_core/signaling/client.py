@@ -163,6 +163,11 @@ class NucleusClient:
         return self._state.value
 
     @property
+    def record(self) -> bytes:
+        """Ours, as it is told."""
+        return self._record
+
+    @property
     def endpoint(self) -> Endpoint | None:
         """Where the Nucleus was last heard."""
         return self._sessions.endpoint(self.nucleus)
