@@ -1,4 +1,4 @@
-"""`omni nucleus`: a Nucleus in the foreground."""
+"""`omni nucleus`: a Nucleus in the foreground; `omni nucleus COMMAND`: something of the one that runs here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import logging
 
-from omni_core.cli import exit_codes
+from omni_core.cli import exit_codes, nucleus_admin
 from omni_core.cli.foreground import progress_lines, run_driver
 from omni_core.cli.options import add_config_options, config_path, config_values
 from omni_core.config import nucleus
@@ -17,12 +17,21 @@ from omni_core.io.nucleus_driver import NucleusDriver
 
 logger = logging.getLogger(__name__)
 
+SUBCOMMANDS = {"admin": (nucleus_admin, "list, send away or shut out edges")}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser, nucleus.FIELDS, "nucleus")
+    commands = parser.add_subparsers(title="commands for the Nucleus that runs here", metavar="COMMAND", required=False)
+    for name, (module, help_line) in SUBCOMMANDS.items():
+        subparser = commands.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
+        subparser.set_defaults(run_command=module.run)
+        module.configure(subparser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if "run_command" in arguments:
+        return int(arguments.run_command(arguments))
     values = config_values(arguments, nucleus.FIELDS)
     config = load_nucleus(config_path(arguments, "nucleus"), values, arguments.node)
     with progress_lines("debug" in arguments, config.log_format):

@@ -29,6 +29,7 @@ from omni_core.io.nucleus_http import NucleusHttp
 from omni_core.io.nucleus_log import NucleusLog
 from omni_core.io.nucleus_snapshot import Readiness, Snapshot
 from omni_core.io.nucleus_state import StateFile
+from omni_core.io.nucleus_upkeep import NucleusUpkeep
 from omni_core.io.pump import NucleusPump
 from omni_core.io.tasks import end_tasks, in_thread, in_turn
 from omni_core.io.udp import UdpPort
@@ -135,7 +136,8 @@ class NucleusDriver(Driver):
         await in_thread(self._load)
         self._udp = UdpPort.open(config.listen_port, config.listen_address)
         self._udp.expect_bursts()
-        handlers = {"status": self._on_status, "stop": self._on_stop, **NucleusAdmin(self).handlers()}
+        own = {"status": self._on_status, "stop": self._on_stop}
+        handlers = {**own, **NucleusAdmin(self).handlers(), **NucleusUpkeep(self).handlers()}
         self._admin = AdminServer(config.admin_socket, handlers)
         await self._admin.open()
         self._engine = self._make_engine()
