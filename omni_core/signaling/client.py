@@ -37,8 +37,7 @@ from omni_core.crypto.kdf import admission_proof
 from omni_core.crypto.record import open_record
 from omni_core.drops import DropCounters, DropReason
 from omni_core.errors import RemoteViolation
-from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
-from omni_core.session.handshake import Profile
+from omni_core.session.events import SessionEvent, SessionLost, SessionRetired
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.book import PeerBook
 from omni_core.signaling.client_events import (
@@ -52,16 +51,14 @@ from omni_core.signaling.client_events import (
     Vip4Leased,
     Vip4NotLeased,
 )
-from omni_core.signaling.codec import decode_message, encode_message
+from omni_core.signaling.connection import Connection
 from omni_core.signaling.endpoints import PackedEndpoint, pack_endpoint, unpack_endpoint
 from omni_core.signaling.health import Backoff, Health
-from omni_core.signaling.link import SignalingLink
 from omni_core.signaling.messages import (
     ConnectHint,
     Delta,
     Heartbeat,
     HeartbeatAck,
-    Message,
     PeerInfo,
     Register,
     RegisterAck,
@@ -71,9 +68,7 @@ from omni_core.signaling.queries import Queries
 from omni_core.signaling.requests import Requests
 from omni_core.signaling.roster import Roster
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
-from omni_core.wire.control import decode_signaling
 
-_PROFILE = Profile("nucleus")
 _PAUSE_SPREAD = 0.2  # of the pause between heartbeats
 _PAUSE_MIN = 1.0  # s, whatever a Nucleus asks for
 _LEAVE_COPIES = 2  # nobody waits for an answer to it, and a lost one holds the VIP for HEARTBEATS_MISSED intervals
@@ -124,17 +119,14 @@ class NucleusClient:
         self.cluster_size = 0
         self._key = identity.public_key
         self._cluster = cluster
-        self._endpoints = list(endpoints)
         self._record = record
         self._wants_vip4 = wants_vip4
         self._awaits_record = False  # Vip4Leased, or that it is lost, was told
         self._admission_key = admission_key
         self._local = _packed(local_endpoints)
-        self._sessions = sessions
+        self._connection = Connection(sessions, nucleus, endpoints)
         self._random = random
         self._book = book or PeerBook(record, self.drops)
-        self._links: dict[int, SignalingLink] = {}
-        self._sending: SignalingLink | None = None
         self._state = _State.IDLE
         self._wanted = False  # to be registered, not only warm
         self._urgent = True  # try all the time, also to be warm
@@ -152,7 +144,6 @@ class NucleusClient:
         self._lost_at: float | None = None  # tell the owner that nobody answers
         self._told_lost = False
         self._told_refusal = ""
-        self._datagrams: list[tuple[bytes, Endpoint]] = []
         self._events: list[ClientEvent] = []
 
     # --- what the owner wants -------------------------------------------------------------------------------------
@@ -170,7 +161,7 @@ class NucleusClient:
     @property
     def endpoint(self) -> Endpoint | None:
         """Where the Nucleus was last heard."""
-        return self._sessions.endpoint(self.nucleus)
+        return self._connection.endpoint
 
     @property
     def doubtful(self) -> bool:
@@ -183,7 +174,7 @@ class NucleusClient:
         return self._state is _State.STANDBY and self.health.faultless_since is not None and not self.doubtful
 
     def owns(self, session: int) -> bool:
-        return session in self._links
+        return self._connection.owns(session)
 
     def start(self, now: float) -> None:
         """Register, and stay registered. Idempotent."""
@@ -192,7 +183,7 @@ class NucleusClient:
         self._wanted = True
         self._told_lost, self._told_refusal = False, ""
         self._pause_at = None
-        if self._sending is not None:
+        if self._connection.is_up:
             self._state = _State.CONNECTING
             self._register(now)
         else:
@@ -208,7 +199,7 @@ class NucleusClient:
         self._wanted = False
         self._lost_at = None
         self._give_up()
-        if self._sending is not None:
+        if self._connection.is_up:
             self._stand_by(now)
         elif self._state is _State.IDLE:
             self._state = _State.CONNECTING
@@ -231,23 +222,23 @@ class NucleusClient:
         if self._urgent:
             return
         self._urgent = True
-        if self._state is _State.CONNECTING and self._sending is None and self._retry_at is not None:
+        if self._state is _State.CONNECTING and not self._connection.is_up and self._retry_at is not None:
             self._retry_at = min(self._retry_at, now + RECONNECT_JITTER * self._fraction())
         self._pause_at = None
         self._backoff.reset()
 
     def nudge(self, now: float) -> None:
         """The network seems to be back: try now, whenever the next try would be."""
-        if self._state is _State.CONNECTING and self._sending is None:
+        if self._state is _State.CONNECTING and not self._connection.is_up:
             if self._retry_at is not None:
                 self._retry_at = None
                 self._connect(now)
             else:
-                self._sessions.resend(self.nucleus, now)
+                self._connection.resend(now)
 
     def relax(self, now: float) -> None:
         """Nobody waits for it: what is tried may take its time. Idempotent."""
-        if self._urgent and self._state is _State.CONNECTING and self._sending is None and self._retry_at is None:
+        if self._urgent and self._state is _State.CONNECTING and not self._connection.is_up and self._retry_at is None:
             self._pause_at = now + STANDBY_TRY
         self._urgent = False
 
@@ -271,7 +262,9 @@ class NucleusClient:
         if self._state is _State.IDLE:
             return
         for _ in range(_LEAVE_COPIES):
-            self._send(Heartbeat(0, self._cursor.epoch, self._cursor.seen, self._book.own.version, (), leave=True))
+            self._connection.send(
+                Heartbeat(0, self._cursor.epoch, self._cursor.seen, self._book.own.version, (), leave=True)
+            )
         self._disconnect(now)
         self._state, self._wanted = _State.IDLE, False
         self._retry_at = self._lost_at = self._pause_at = None
@@ -288,9 +281,9 @@ class NucleusClient:
 
     def set_nucleus_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """The Nucleus's host name leads elsewhere now."""
-        self._endpoints = list(endpoints)
+        self._connection.endpoints = list(endpoints)
         if self._state is _State.CONNECTING and self._retry_at is None:
-            self._sessions.connect(self.nucleus, self._endpoints, now, profile=_PROFILE)
+            self._connection.connect(now)
 
     def set_record(self, record: bytes, now: float) -> None:
         """In place of the one before. Told to the Nucleus at once if this client has asked for it, else when it
@@ -300,7 +293,7 @@ class NucleusClient:
             self._book.set_own(record)
         if self._awaits_record:
             self._awaits_record, self._retry_at = False, None
-            if self._sending is not None:
+            if self._connection.is_up:
                 self._register(now)
 
     def query(self, address: Vip | Mac | PublicKey, now: float) -> None:
@@ -313,20 +306,13 @@ class NucleusClient:
     def on_session_event(self, event: SessionEvent, now: float) -> None:
         """An event of the Sessions whose ``remote`` is ``nucleus``."""
         if isinstance(event, SessionRetired):
-            link = self._links.pop(event.receive_id, None)
-            if link is not None:
-                link.wipe()
-                self._sending = None if self._sending is link else self._sending
+            self._connection.retire(event)
         elif self._state is _State.IDLE:
             return
-        elif isinstance(event, SessionCreated):
-            self._links[event.keypair.receive_id] = link = SignalingLink(event.keypair)
-            if event.usable:
-                self._use(link, now)
-        elif isinstance(event, SessionUsable):
-            self._use(self._links[event.receive_id], now)
         elif isinstance(event, SessionLost):
             self._interrupted(f"the session with the Nucleus was lost: {event.reason}", now)
+        elif self._connection.begin(event):
+            self._use(now)
 
     def receive(self, packet: bytes, source: Endpoint, now: float) -> None:
         """A packet of type 0x04. Never raises on bytes from the network: counted in ``drops``."""
@@ -348,7 +334,7 @@ class NucleusClient:
             if again:
                 self._send_vital(request.subject, request.number, now)
             else:
-                self._interrupted(f"the Nucleus at {self._places()} stopped answering; is it running?", now)
+                self._interrupted(f"the Nucleus at {self._connection.places} stopped answering; is it running?", now)
         self._queries.handle_timer(now)
         self._follow_queries()
         if self._state is _State.REGISTERED:
@@ -356,22 +342,21 @@ class NucleusClient:
         if self._heartbeat_at is not None and self._heartbeat_at <= now:
             self._sync(now)
         if self._pause_at is not None and self._pause_at <= now:
-            self._interrupted(f"no answer from {self._places()}", now)
+            self._interrupted(f"no answer from {self._connection.places}", now)
         if self._retry_at is not None and self._retry_at <= now:
             self._retry_at = None
-            if self._sending:
+            if self._connection.is_up:
                 self._register(now)
             else:
                 self._connect(now)
         if self._lost_at is not None and self._lost_at <= now:
             self._tell_lost(
-                f"no answer from a Nucleus at {self._places()} for {NUCLEUS_LOST_AFTER:.0f} s: it is unreachable "
-                "(address, firewall, not running), or nucleus-key is not its key"
+                f"no answer from a Nucleus at {self._connection.places} for {NUCLEUS_LOST_AFTER:.0f} s: it is "
+                "unreachable (address, firewall, not running), or nucleus-key is not its key"
             )
 
     def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
-        datagrams, self._datagrams = self._datagrams, []
-        return datagrams
+        return self._connection.take_datagrams()
 
     @property
     def has_events(self) -> bool:
@@ -387,11 +372,10 @@ class NucleusClient:
         if self._wanted and not self._told_lost and self._lost_at is None:
             self._lost_at = now + NUCLEUS_LOST_AFTER
         self._pause_at = None if self._wanted or self._urgent else now + STANDBY_TRY
-        self._sessions.connect(self.nucleus, self._endpoints, now, profile=_PROFILE)
+        self._connection.connect(now)
 
-    def _use(self, link: SignalingLink, now: float) -> None:
-        """``link`` sends from now on. The Nucleus takes it for confirmed with the first packet, so send one."""
-        self._sending = link
+    def _use(self, now: float) -> None:
+        """Another session sends from now on. The Nucleus takes it for confirmed with the first packet, so send one."""
         if self._state is _State.REGISTERED:
             self._sync(now)
         elif not self._wanted:
@@ -416,11 +400,7 @@ class NucleusClient:
             self._tell_lost(reason)
 
     def _disconnect(self, now: float) -> None:
-        self._sessions.forget(self.nucleus, now)
-        for link in self._links.values():
-            link.wipe()
-        self._links.clear()
-        self._sending = None
+        self._connection.end(now)
         self._give_up()
 
     def _give_up(self) -> None:
@@ -461,39 +441,28 @@ class NucleusClient:
     def _send_vital(self, subject: _Subject, number: int, now: float) -> None:
         """Made anew for each sending: what was seen may have grown, and the session may be another."""
         self.health.sent(number, now)
-        if self._sending is None:
+        if not self._connection.is_up:
             return
         epoch, seen = self._cursor.epoch, self._cursor.seen
         if subject is _Subject.STANDBY:
-            self._send(Heartbeat(number, 0, 0, self._book.own.version, (), standby=True))
+            self._connection.send(Heartbeat(number, 0, 0, self._book.own.version, (), standby=True))
             return
         if subject is _Subject.HEARTBEAT:
-            self._send(Heartbeat(number, epoch, seen, self._book.own.version, self._local))
+            self._connection.send(Heartbeat(number, epoch, seen, self._book.own.version, self._local))
             return
         proof = b""
         if self._admission_key is not None:
-            proof = admission_proof(self._admission_key, self._sending.handshake_hash, self._key, self._cluster)
+            proof = admission_proof(self._admission_key, self._connection.handshake_hash, self._key, self._cluster)
         register = Register(
             number, self._cluster, self._record, proof, self._local, epoch, seen, wants_vip4=self._wants_vip4
         )
-        self._send(register)
-
-    def _send(self, message: Message) -> None:
-        destination = self._sessions.endpoint(self.nucleus)
-        if self._sending and destination:
-            self._datagrams.append((self._sending.seal(encode_message(message)), destination))
+        self._connection.send(register)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
     def _receive(self, packet: bytes, source: Endpoint, now: float) -> None:
-        signaling = decode_signaling(packet)
-        link = self._links.get(signaling.session_id)
-        if link is None:
-            raise RemoteViolation(DropReason.UNKNOWN_SESSION)
-        message = decode_message(link.open(signaling))
+        message = self._connection.receive(packet, source)
         self.health.heard(now)
-        if link is self._sending and signaling.counter == link.newest:
-            self._sessions.set_endpoint(self.nucleus, source)
         if isinstance(message, RegisterAck):
             self._on_register_ack(message, now)
         elif isinstance(message, HeartbeatAck):
@@ -600,7 +569,7 @@ class NucleusClient:
     def _follow_queries(self) -> None:
         for message in self._queries.take_messages():
             if self._state is _State.REGISTERED:
-                self._send(message)
+                self._connection.send(message)
         for answer in self._queries.take_answers():
             if answer.record is not None:
                 self._roster.found(answer.record.public_key)
@@ -629,9 +598,6 @@ class NucleusClient:
     def _patience(self) -> float:
         """s after which a peer that nobody tells of again has departed: a life without heartbeats, and one more."""
         return (HEARTBEATS_MISSED + 1) * self._interval
-
-    def _places(self) -> str:
-        return ", ".join(str(e) for e in self._endpoints) or "no address"
 
     def _fraction(self) -> float:
         return int.from_bytes(self._random(2), "little") / 65536
