@@ -78,17 +78,18 @@ class ChangeLog:
 
     def _page(self, since: int, room: int) -> Delta:
         """The oldest changes first, up to the last that fits."""
-        changes: list[tuple[int, PublicKey, PeerEntry | None]] = []
+        changes: list[tuple[int, PublicKey, Edge | None]] = []
         for edge in reversed(self._live.values()):
             if edge.change <= since:
                 break
-            changes.append((edge.change, edge.key, edge.entry()))
+            changes.append((edge.change, edge.key, edge))
         changes += [(number, key, None) for key, number in self._departed_after(since)]
         changes.sort(key=_number)
         joins: list[PeerEntry] = []
         leaves: list[PublicKey] = []
         until = since
-        for number, key, entry in changes:
+        for number, key, joined in changes:
+            entry = joined.entry() if joined else None
             room -= entry.size if entry else LEAVE_SIZE
             if room < 0:
                 break
