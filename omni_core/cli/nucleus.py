@@ -13,9 +13,12 @@ from omni_core.config import nucleus
 from omni_core.config.nucleus import NucleusConfig
 from omni_core.crypto.identity import key_text
 from omni_core.io.config_file import load_nucleus
+from omni_core.io.notify import READY, STOPPING, Watchdog, notify
 from omni_core.io.nucleus_driver import NucleusDriver
 
 logger = logging.getLogger(__name__)
+
+END_TIME = 10.0  # s that an end takes at most, beside the drain
 
 SUBCOMMANDS = {"admin": (nucleus_admin, "list, send away or shut out edges")}
 
@@ -41,6 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(config: NucleusConfig) -> None:
     driver = NucleusDriver(config)
+    watchdog = Watchdog()
+
+    def on_stopping() -> None:
+        patience = round((config.drain_time + END_TIME) * 1e6)
+        notify(STOPPING, f"EXTEND_TIMEOUT_USEC={patience}", "STATUS=draining")
+
+    driver.on_stopping = on_stopping
 
     def on_active() -> None:
         clusters = ", ".join(f"{c.name} ({'open' if c.open else 'secret'})" for c in driver.status().clusters)
@@ -54,6 +64,11 @@ async def _run(config: NucleusConfig) -> None:
         logger.info("key %s", key_text(driver.public_key))
         if driver.http_address:
             logger.info("metrics and health on http://%s", driver.http_address)
+        watchdog.start()
+        notify(READY, f"STATUS=UDP port {driver.port}, clusters: {clusters}")
 
-    await run_driver(driver, on_active)
+    try:
+        await run_driver(driver, on_active)
+    finally:
+        watchdog.stop()
     logger.info("Nucleus stopped", extra={"omni": {"event": "stopped"}})

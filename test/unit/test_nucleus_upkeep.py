@@ -85,7 +85,8 @@ async def test_what_was_backed_up_is_restored_elsewhere(driver: NucleusDriver, t
         # Somebody else has an address of the backup by now, and one key another address.
         taken = leases(driver)[key(1)]
         lease(other, 99_999, taken)
-        free = next(address for address in map(vip4, range(256, 0x1FFF)) if address not in leases(driver).values())
+        used = set(leases(driver).values())
+        free = next(address for address in map(vip4, range(256, 0x1FFF)) if address not in used)
         lease(other, 2, free)
         restored = await admin(other, "restore", str(file), "--json")
         assert restored.code == 0, restored
