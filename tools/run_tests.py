@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
 def parts(distros: list[str]) -> list[Part]:
     main, *others = distros
-    pure = "not netns and not ros"
+    pure = "not netns and not ros and not alone"
     return [
         Part(f"lint, unit, simulation ({main})", main, ("-m", pure, "--ignore=test/ros"), os.cpu_count() or 1),
         # Mostly they wait, so two at a time; whole files, because those share what is slow to make.

@@ -67,7 +67,7 @@ class Load:
         self._life = HEARTBEATS_MISSED * heartbeat_interval
         self._loop = asyncio.get_running_loop()
         self.tally = Tally(self._loop.time())
-        self._ports = LoopbackPorts(sockets, self._receive)
+        self.ports = LoopbackPorts(sockets, self._receive)
         self._numbers = itertools.count(1)
         self._addresses = itertools.count(1)
         self.edges: dict[PublicKey, LoadEdge] = {}  # those that live
@@ -172,7 +172,7 @@ class Load:
 
     def traffic(self) -> tuple[int, int]:
         """Datagrams (sent, received) by all edges."""
-        return self._ports.sent, self._ports.received
+        return self.ports.sent, self.ports.received
 
     def report(self) -> dict[str, object]:
         now = self._loop.time()
@@ -180,9 +180,9 @@ class Load:
             "seconds": self.tally.since(now),
             "edges": len(self.edges),
             "registered": self.registered,
-            "datagrams_sent": self._ports.sent,
-            "datagrams_received": self._ports.received,
-            "datagrams_refused": self._ports.refused,
+            "datagrams_sent": self.ports.sent,
+            "datagrams_received": self.ports.received,
+            "datagrams_refused": self.ports.refused,
             "open_questions": len(self._questions),
             **self.tally.as_dict(),
         }
@@ -192,7 +192,7 @@ class Load:
         if self._wake is not None:
             self._wake.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._ports.close()
+        self.ports.close()
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -280,15 +280,15 @@ class Load:
 
     def _send(self, edge: LoadEdge) -> None:
         source = _packed(edge.at)
-        port = edge.number % len(self._ports.ports)
+        port = edge.number % len(self.ports.ports)
         for data, destination in edge.take_datagrams():
-            self._ports.send(data, port, source, destination)
+            self.ports.send(data, port, source, destination)
 
     def _place(self, number: int) -> Endpoint:
         """An address of 127.0.0.0/8 that nobody had for a long time, and the port of the edge's socket."""
         at = next(self._addresses)
         host = f"127.{16 + at // 64516 % 200}.{at // 254 % 254 + 1}.{at % 254 + 1}"
-        return Endpoint(host, self._ports.ports[number % len(self._ports.ports)])
+        return Endpoint(host, self.ports.ports[number % len(self.ports.ports)])
 
     # --- questions ------------------------------------------------------------------------------------------------
 

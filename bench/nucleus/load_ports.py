@@ -35,9 +35,12 @@ class LoopbackPorts:
         for sock in self._sockets:
             self._loop.add_reader(sock.fileno(), self._readable, sock)
         self.sent = self.received = self.refused = 0
+        self.seen: list[tuple[bytes, int, bytes]] | None = None  # a list: what is sent is kept there, to replay it
 
     def send(self, data: bytes, at: int, source: bytes, destination: Endpoint) -> None:
         """From socket number ``at`` and the address ``source``. What the socket does not take is lost."""
+        if self.seen is not None:
+            self.seen.append((data, at, source))
         info = [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(0, source, b"\0\0\0\0"))]
         try:
             self._sockets[at].sendmsg([data], info, 0, destination)

@@ -213,3 +213,10 @@ class NucleusFleet:
             for key in edge.known
             if key in self.gone and self.net.now - self.gone[key][0] > life
         ]
+
+    def views_of_the_mesh_are_right(self) -> bool:
+        """Each pair of the mesh can meet: nobody knows a peer that is gone or elsewhere, and one of each two knows."""
+        mesh = self.clusters_of["mesh"]
+        places = {edge.key: edge.at for edge in mesh}
+        told = all(places.get(key) == at for edge in mesh for key, at in edge.known.items())
+        return told and all(a is b or a.key in b.known or b.key in a.known for a in mesh for b in mesh)
