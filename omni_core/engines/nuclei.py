@@ -49,8 +49,9 @@ class Nuclei:
 
     @property
     def state(self) -> str:
-        """``idle``, ``connecting``, ``registered`` or ``refused``, of the one that is used."""
-        return self._choice.used.client.state
+        """``idle``, ``connecting``, ``registered`` or ``refused``: that of the one that is used, which may refuse while
+        another one has not been asked yet."""
+        return "connecting" if self._choice.hopeful else self._choice.used.client.state
 
     @property
     def can_ask(self) -> bool:

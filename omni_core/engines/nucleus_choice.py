@@ -20,6 +20,7 @@ from omni_core.constants import (
     FAILBACK_JITTER,
     FAILBACK_MAX,
     FAILBACK_PROBE,
+    NUCLEUS_LOST_AFTER,
     PREFERENCE_PATIENCE,
     PREFERENCE_SETTLE,
     REFUSED_RETRY,
@@ -45,6 +46,7 @@ class Nucleus:
         self.place = place  # the first that its name resolves to
         self.failures = 0  # in a row, each soon after it was used again
         self.hold = 0.0  # s that it has to be faultless before it is used again
+        self.refuses = False  # it did when it was asked last
         self.refused_until = 0.0
 
     @property
@@ -84,6 +86,9 @@ class NucleusChoice:
         self._nudged_at: float | None = None  # when another one answered, and the one that is used was tried as well
         self._drains_at: float | None = None  # when the one that is used is left because it drains
         self._untold: NucleusLost | None = None  # another one may stand in, then it is no news
+        self.hopeful = False  # refused, but not by all that may answer
+        self._hope_until = 0.0
+        self._refusal: Refused | None = None  # untold while hopeful
         self._told_refusal = ""
         self._look_at: float | None = None
         for each in nuclei:
@@ -96,8 +101,8 @@ class NucleusChoice:
         self.used.client.start(now)
 
     def stop(self) -> None:
-        self.coming = self.since = self._untold = self._drains_at = self._look_at = None
-        self._told_refusal = ""
+        self.coming = self.since = self._untold = self._refusal = self._drains_at = self._look_at = None
+        self.hopeful, self._told_refusal = False, ""
 
     def registered(self, each: Nucleus, event: Registered, now: float) -> None:
         why = ""
@@ -107,25 +112,25 @@ class NucleusChoice:
             left.client.warm(now)
         elif self.coming is not None:  # it is back after all
             self.coming.client.warm(now)
-        self.coming = self._untold = self._drains_at = None
-        self._told_refusal = ""
+        self.coming = self._untold = self._refusal = self._drains_at = None
+        self.hopeful, self._told_refusal = False, ""
+        each.refuses = False
         self.since = now
         self._warm_at = now + STANDBY_DELAY * self._fraction()
         at = each.client.endpoint if len(self._all) > 1 else None
         self._emit(Registered(event.observed, event.cluster_size, at, why))
 
     def refused(self, each: Nucleus, event: Refused, now: float) -> None:
-        each.refused_until = now + REFUSED_RETRY
+        each.refuses, each.refused_until = True, now + REFUSED_RETRY
         if each is self.coming:
             self._did_not_come(each, now)
         elif each is self.used:
             self.since, self._alone_until = None, now
             self._why = f"the one at {each.at} refused: {event.reason}"
-        else:
-            return
-        if self.since is None and self._untold is None and event.reason != self._told_refusal:
-            self._told_refusal = event.reason
-            self._emit(event)
+            if event.reason != self._told_refusal:
+                self._refusal = event
+                if not self._told_refusal:
+                    self._hope_until = now + NUCLEUS_LOST_AFTER
 
     def lost(self, each: Nucleus, event: NucleusLost, now: float) -> None:
         if each is self.coming:
@@ -164,15 +169,22 @@ class NucleusChoice:
                 self._find_better(now)
             else:
                 self._search(now)
+        if self._refusal is not None:
+            untried = any(not each.refuses for each in self._others())
+            self.hopeful = untried and not self._is_due(self._hope_until, now)
+            if not self.hopeful:
+                event, self._refusal = self._refusal, None
+                self._told_refusal = event.reason
+                self._emit(event)
         if self._untold is not None and self.coming is None:
-            event, self._untold = self._untold, None
+            lost, self._untold = self._untold, None
             others = [
                 f"the one at {each.at} refused: {each.client.health.reason}"
-                if each.refused_until > now
+                if each.refuses
                 else f"the one at {each.at} does not answer"
                 for each in self._others()
             ]
-            self._emit(NucleusLost("; ".join([event.reason, *others])))
+            self._emit(NucleusLost("; ".join([lost.reason, *others])))
 
     def _others(self) -> list[Nucleus]:
         return [each for each in self._all if each is not self.used]

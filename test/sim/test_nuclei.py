@@ -254,10 +254,16 @@ def test_refused_by_one_nucleus(net: SimNet) -> None:
     wrong = fleet.nuclei[0]
     wrong.clusters = [replace(wrong.clusters[0], admission_key=bytes(32))]
     wrong.start()
+    started = net.now
     edges = [fleet.add() for _ in range(3)]
-    net.until(lambda: all(uses(edge, 1) for edge in edges), 30)
+    while not all(uses(edge, 1) for edge in edges):
+        assert not any(edge.status().nucleus_state == "refused" for edge in edges)
+        net.run(0.1)
+    assert net.now - started < 10
     net.until(fleet.meshed, 5)
-    assert all("refused" in changes(edge)[-1][1] for edge in edges)
+    for edge in edges:
+        (told,) = changes(edge)
+        assert "registered with" in told[1] and "refused" in told[1] and "secret" in told[1], told
     before = [len(changes(edge)) for edge in edges]
     net.run(1800)
     assert [len(changes(edge)) for edge in edges] == before
