@@ -150,7 +150,8 @@ def test_a_nucleus_and_an_edge_that_comes(
         with diagnosing(nucleus) as following, nucleus.listening(NucleusStatus) as received:
             assert nucleus.change("configure")
             found = levels(following())
-            assert found == {"state": WARN, "identity": OK, "data plane drops": STALE, "cluster warehouse": STALE}
+            stale = dict.fromkeys(["store", "data plane drops", "cluster warehouse"], STALE)
+            assert found == {"state": WARN, "identity": OK, **stale}
             assert nucleus.change("activate")
             assert set(levels(following()).values()) == {OK}
             with managed(GanglionNode, {**ganglion_parameters, **edge, "diagnostics_period": 3600.0}) as (_, ganglion):
