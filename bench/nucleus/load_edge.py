@@ -67,7 +67,7 @@ class LoadEdge:
     @property
     def nucleus(self) -> Endpoint | None:
         """Where the Nucleus is that it uses."""
-        return self._nuclei.used.at
+        return self._nuclei.endpoint
 
     def start(self, now: float) -> None:
         self._nuclei.start(now)
