@@ -13,17 +13,27 @@ from omni_core.cli import output
 
 def nucleus_page(status: Mapping[str, Any]) -> Group:
     """``status``: the answer of a Nucleus's admin socket."""
+    store = status["store"]
+    away = "" if store["available"] else f", away for {store['for_s']:.0f} s: {store['text']}"
+    state = "draining" if status["draining"] else status["lifecycle"]
     rows = [
-        ("nucleus", f"{status['lifecycle']}, UDP port {status['port']}, {status['sessions']} sessions"),
+        ("nucleus", f"{state}, UDP port {status['port']}, {status['sessions']} sessions, {status['users']} edges use it"),
+        ("store", f"{store['kind']}{' ' if store['location'] else ''}{store['location']}{away}"),
+        ("http", status["http"]),
         ("key", status["public_key"]),
         ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),
     ]
     counters = ["edges", "joins", "leaves", "departures", "refusals"]
     clusters = [
-        [cluster["name"], "open" if cluster["open"] else "secret", *(str(cluster[counter]) for counter in counters)]
+        [
+            cluster["name"],
+            "open" if cluster["open"] else "secret",
+            *(str(cluster[counter]) for counter in counters),
+            f"{cluster['leases']} of {cluster['pool']}" if cluster["pool"] else "-",
+        ]
         for cluster in status["clusters"]
     ]
     return Group(
         *(Text.assemble((f"{name:<9}", "bold"), text) for name, text in rows if text),
-        output.make_table(["cluster", "admits by", *counters], clusters, right=counters),
+        output.make_table(["cluster", "admits by", *counters, "leases"], clusters, right=[*counters, "leases"]),
     )

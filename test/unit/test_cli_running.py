@@ -18,7 +18,7 @@ from support.command_line import OMNI, REPO, Caller, served
 
 from omni_core.cli import drops, wait
 from omni_core.drops import DropReason
-from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
+from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus, StoreStatus
 from omni_core.engines.status import GanglionStatus, NucleusLink, PeerStatus, SessionStatus
 from omni_core.errors import ConfigError, RegistrationRefused
 
@@ -198,7 +198,14 @@ def test_nucleus_page(omni: Caller, run_dir: str) -> None:
     assert "active, UDP port 51820, 2 sessions" in outcome.out
     assert "bad_mac1 4" in outcome.out
     row = next(line.split() for line in outcome.out.splitlines() if line.strip().startswith("wh"))
-    assert row == ["wh", "secret", "2", "3", "0", "0", "1"]
+    assert row == ["wh", "secret", "2", "3", "0", "0", "1", "-"]
+    away = StoreStatus("redis", "redis://h:6379/0", False, "no answer", 12.0, 13.0)
+    nucleus.draining, nucleus.store, nucleus.http = True, away, "127.0.0.1:51821"
+    nucleus.clusters[0].pool = 100
+    with served(f"{run_dir}/nucleus.sock", FakeGanglion({**answer, **asdict(nucleus)}).handlers()):
+        page = omni("status", "--nucleus", "--run-dir", run_dir).out
+    assert "draining, UDP port 51820" in page and "redis redis://h:6379/0, away for 12 s: no answer" in page
+    assert "127.0.0.1:51821" in page and "0 of 100" in page
 
 
 def test_watch_follows_a_restart_and_ends_with_ctrl_c(run_dir: str) -> None:
