@@ -128,7 +128,7 @@ class Gossip:
         self._emit = emit
         self._speaks = bool(settings.capabilities & CAPABILITY_GOSSIP)
         self._body_max = min(GOSSIP_BODY_MAX, settings.interface_mtu + ETHERNET_HEADER - CONTROL_OVERHEAD)
-        self._hearsay = Hearsay(settings, book, sessions, peering, drops, own)
+        self._hearsay = Hearsay(settings, book, sessions, peering, drops, own, self._has_judge)
         self._known = KnownPeers()
         self._state = ""
         self._orphaned_at: float | None = None
@@ -142,6 +142,9 @@ class Gossip:
         self._answers = TokenBucket(GOSSIP_ANSWERS_PER_SECOND, GOSSIP_ANSWER_BURST, 0.0)
         self._counts = _Counts()
         self.least_size = 0  # of the cluster, by what we have known; 0 while a Nucleus says it
+
+    def _has_judge(self) -> bool:
+        return self._state in ("registered", "refused")
 
     # --- whether there is a Nucleus -------------------------------------------------------------------------------
 
@@ -165,7 +168,7 @@ class Gossip:
         if state == self._state:
             return
         self._state = state
-        if state in ("registered", "refused"):
+        if self._has_judge():
             self._orphaned_at = None
             self._peering.orphaned = False
             self._questions.clear()

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from omni_core.constants import GOSSIP_AGE_MAX, HINT_SHARED, STRANGERS_MAX
-from omni_core.crypto.record import PeerRecord
+from omni_core.crypto.record import PeerRecord, open_record
 from omni_core.drops import DropCounters, DropReason
 from omni_core.engines.known_peers import KnownPeer
 from omni_core.engines.peering import Peering
@@ -30,7 +30,7 @@ from omni_core.wire.gossip import GossipEntry
 
 
 class Hearsay:
-    """``own()``: our record as it is now."""
+    """``own()``: our record as it is now. ``judge()``: whether a Nucleus says who belongs to the cluster."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Hearsay:
         peering: Peering,
         drops: DropCounters,
         own: Callable[[], bytes],
+        judge: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._book = book
@@ -47,6 +48,7 @@ class Hearsay:
         self._peering = peering
         self._drops = drops
         self._own = own
+        self._judge = judge
         self._own_bytes = own()
         # Apart from that of what the Nucleus tells: who makes up identities does not push out what that knows.
         self._records = RecordBook(self._own_bytes, drops)
@@ -91,11 +93,7 @@ class Hearsay:
 
     def recall(self, known: KnownPeer, age: float, now: float) -> None:
         """A peer of before is a member, by hearsay. ``age``: s since it was last there."""
-        try:
-            record = self._open(known.record)
-        except RemoteViolation as violation:
-            self._drops.add(violation.reason)
-            return
+        record = self._open_known(known)
         if record is None or self._peering.departed.holds(record.public_key, record.version, now):
             return
         peer = self._book.get(record.public_key)
@@ -115,19 +113,22 @@ class Hearsay:
     def complete(self, known: KnownPeer) -> None:
         """An earlier Ganglion left a session with the peer, and the cache has its record."""
         peer = self._book.get(known.public_key)
-        if peer is None:
-            return
-        try:
-            record = self._open(known.record)
-        except RemoteViolation as violation:
-            self._drops.add(violation.reason)
-            return
-        if record is not None:
+        record = self._open_known(known) if peer is not None else None
+        if peer is not None and record is not None:
             self._complete(peer, record)
 
     def _complete(self, peer: Peer, record: PeerRecord) -> None:
         if peer.record is None and record.version == peer.record_version:
             peer.record = record
+
+    def _open_known(self, known: KnownPeer) -> PeerRecord | None:
+        """Not by the book: the peer's own word, which may have come already, is newer."""
+        try:
+            record = open_record(known.record)
+        except RemoteViolation as violation:
+            self._drops.add(violation.reason)
+            return None
+        return record if record.cluster == self._settings.cluster else None
 
     def _open(self, data: bytes) -> PeerRecord | None:
         own = self._own()
@@ -140,7 +141,7 @@ class Hearsay:
         """Raises RemoteViolation where only a Nucleus may say that it belongs to us."""
         settings = self._settings
         allowed = settings.psk is not None or (settings.allowed_keys is not None and key in settings.allowed_keys)
-        if not self._peering.orphaned or not (allowed or (peer is not None and peer.static)):
+        if self._judge() or not (allowed or (peer is not None and peer.static)):
             raise RemoteViolation(DropReason.GOSSIP_REFUSED, "unknown here")
         if peer is None and sum(each.stranger for each in self._book) >= STRANGERS_MAX:
             raise RemoteViolation(DropReason.GOSSIP_REFUSED, "one more of whom nobody has heard")

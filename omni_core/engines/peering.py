@@ -265,6 +265,7 @@ class Peering:
         """It stopped. It will connect to us when it is back; in case it cannot, a kept peer is tried again, later."""
         peer.lost = True
         if not self.on_demand:  # else it had no use for the session
+            peer.seen = None
             self.departed.mark(peer.public_key, peer.record_version, now)
         self.forget(peer, now, f"{peer.label} said goodbye")
         if self.keeps(peer):

@@ -11,6 +11,7 @@ from omni_core.dataplane.port import Datagram
 from omni_core.dataplane.userspace import UserspaceDataPlane
 from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.ganglion_events import GanglionEvent, VipChanged
+from omni_core.engines.known_peers import decode_known, encode_known
 from omni_core.engines.settings import GanglionSettings
 from omni_core.engines.status import GanglionStatus
 from omni_core.sim.host import SimHost
@@ -29,6 +30,7 @@ class SimEdge(SimHost):
         self.plane: UserspaceDataPlane
         self.clock_skew_ns = 0  # of the wall clock
         self.headless = False  # the engine is gone, the data plane is not
+        self.cache: bytes | None = None  # the file of known peers, as it was last written
         self.frames: list[tuple[float, bytes]] = []  # what came out of the local port
         self.events: list[tuple[float, GanglionEvent]] = []
         self._listeners: list[Callable[[bytes], None]] = []
@@ -48,7 +50,8 @@ class SimEdge(SimHost):
             unix_ns=self.net.unix_ns,
             wall_ns=lambda now: self.net.unix_ns(now) + self.clock_skew_ns,
         )
-        self.engine.start(self.net.now)
+        known = decode_known(self.cache, self.key, self.settings.cluster) if self.cache is not None else []
+        self.engine.start(self.net.now, known=known)
         self.pump()
 
     def stop(self) -> None:
@@ -57,8 +60,14 @@ class SimEdge(SimHost):
         self.pump()
         self.stop_running()
 
+    def save(self) -> None:
+        """What a driver does now and then: the next ``start`` knows these peers."""
+        known = self.engine.known_peers(self.net.now)
+        self.cache = encode_known(self.key, self.settings.cluster, known)
+
     def crash(self) -> None:
-        """As kill -9, data plane and all. ``start`` brings it back without any memory but its key."""
+        """As kill -9, data plane and all. ``start`` brings it back without any memory but its key, and what ``save``
+        has written."""
         self.headless = False
         self.stop_running()
 
