@@ -201,7 +201,7 @@ def test_kernel_settings_of_dds() -> None:
 
 
 def test_thresholds_come_in_pairs() -> None:
-    assert NUCLEUS_LIMITS == Limits(
+    assert read_limits(NUCLEUS_FIELDS, {}) == Limits(
         drop_rate_warn=10.0, drop_rate_error=1000.0, window=10.0, refusal_rate_warn=1.0, pool_warn=0.9
     )
     with pytest.raises(ConfigError, match=r"diagnostics_loss_warn: 0.3 is above diagnostics_loss_error"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -141,6 +142,21 @@ def test_a_second_signal_ends_it_at_once(start: Start, seed: int) -> None:
     while "draining" not in nucleus.log.read_text():
         assert time.monotonic() < deadline
     assert end(nucleus, signal.SIGINT) < 2
+
+
+def test_a_service_manager_is_told(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        nucleus = start()
+        told = {manager.recv(500).decode() for _ in range(4)}
+        assert any(text.startswith("READY=1\nSTATUS=UDP port ") for text in told) and "WATCHDOG=1" in told
+        end(nucleus)
+        while not (text := manager.recv(500).decode()).startswith("STOPPING=1"):
+            pass
+        assert "EXTEND_TIMEOUT_USEC=20000000" in text
 
 
 def test_a_port_that_is_taken(start: Start, tmp_path: Path) -> None:
