@@ -35,7 +35,7 @@ ARGUMENTS = (
     Argument("nucleus", "", None, "Nuclei of the cluster as host:port, several with commas, where there is no token"),
     Argument("nucleus_key", "", None, "public key of the Nuclei, or one each with commas, where there is no token"),
     Argument("token", "", None, "FILE with the join token, mode 0600; not the token itself, which all could see"),
-    Argument("vip", "", None, "overlay address of this robot with its prefix length, such as 10.77.0.1/24"),
+    Argument("vip", "", None, "overlay address of this robot with its prefix length, such as 10.77.0.1/24, or auto"),
     Argument("interface", "", None, "name of the overlay's network interface (default omni0)"),
     Argument("engine", "", ("", *_ENGINES), "data plane (default auto: the fastest that this machine allows)"),
     Argument("namespace", "", None, "ROS namespace of the nodes"),

@@ -13,6 +13,7 @@ from omni_core.cli import exit_codes
 from omni_core.cli.options import config_path, seconds
 from omni_core.config import ganglion
 from omni_core.config.schema import read_fields
+from omni_core.config.values import VIP4_AUTO
 from omni_core.dds.overlay import Overlay, read_vip4, read_vip6
 from omni_core.dds.profiles import MIDDLEWARES, middleware, profile
 from omni_core.dds.sizes import MTU_MIN
@@ -112,7 +113,7 @@ def _overlay(arguments: argparse.Namespace, status: Mapping[str, Any] | None) ->
     if status is not None:
         found = Overlay.of_status(status, ipv6=arguments.ipv6)
     else:
-        vip4 = values["vip4"].ip if values["vip4"] else None
+        vip4 = values["vip4"].ip if values["vip4"] and values["vip4"] != VIP4_AUTO else None
         mtu = values["mtu"] or interface_mtu(values["interface"]) or MTU_MIN
         found = Overlay(values["interface"], vip4, None, mtu)
     vip6 = read_vip6(arguments.vip6 or "") or found.vip6

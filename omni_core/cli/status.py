@@ -65,7 +65,7 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("", f"not in the kernel: {status['engine_reason']}" if status["engine_reason"] else ""),
         ("", f"bulk lane {status['bulk_lane']}" if status.get("bulk_lane") else ""),
         ("underlay", "; ".join(map(_underlay, status["underlay"]))),
-        ("overlay", ", ".join(filter(None, (status["vip4"], status["vip6"], status["mac"])))),
+        ("overlay", ", ".join(filter(None, (_vip4(status), status["vip6"], status["mac"])))),
         ("mtu", str(status["interface_mtu"])),
         ("key", status["public_key"]),
         ("nucleus", f"{status['nucleus_state']}{reason}{seen}"),
@@ -92,6 +92,10 @@ def _nucleus(link: Mapping[str, Any]) -> str:
         said.append(f"answered {output.duration(link['last_answer_age_s'])} ago{rtt}")
     reason = f": {link['reason']}" if link["reason"] else ""
     return f"{link['endpoint'] or link['public_key']} {', '.join(said)}{reason}"
+
+
+def _vip4(status: Mapping[str, Any]) -> str:
+    return f"{status['vip4']} (leased)" if status["vip4_leased"] else str(status["vip4"])
 
 
 def _underlay(interface: Mapping[str, Any]) -> str:

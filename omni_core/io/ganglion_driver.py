@@ -113,6 +113,11 @@ class GanglionDriver(Driver):
         return self._udp.port if self._udp is not None else 0
 
     @property
+    def has_vip4(self) -> bool:
+        """On the interface."""
+        return self._vip4 is not None
+
+    @property
     def outlives(self) -> bool:
         """``leave`` leaves something that goes on."""
         return self._port is not None and self._port.outlives

@@ -51,8 +51,9 @@ class GanglionRequests:
         count = request.get("peers")
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise ConfigError("peers", "is not a number of peers", "give 1 or more")
-        up = await self._driver.wait_for_peers(count, _seconds(request, "timeout", WAIT_TIMEOUT))
-        return {"peers": up, "reached": up >= count}
+        vip4 = request.get("vip4") is True
+        up = await self._driver.wait_for_peers(count, _seconds(request, "timeout", WAIT_TIMEOUT), vip4=vip4)
+        return {"peers": up, "reached": up >= count and (self._driver.has_vip4 or not vip4)}
 
     async def _on_engine(self, request: Mapping[str, Any]) -> dict[str, Any]:
         await self._driver.switch_engine(str(request.get("engine")))

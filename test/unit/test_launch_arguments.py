@@ -59,6 +59,10 @@ def test_a_token_is_refused_wherever_it_stands(name: str) -> None:
     assert "geheim" not in str(refusal.value)
 
 
+def test_a_vip_may_be_leased() -> None:
+    assert node_parameters("ganglion", values(vip="auto"), NOWHERE) == [{"vip4": "auto"}]
+
+
 @pytest.mark.parametrize(("name", "value", "field"), [("vip", "10.77.0.1", "vip4"), ("nucleus", "a:b", "nucleus")])
 def test_a_wrong_value_is_refused_before_a_process_starts(name: str, value: str, field: str) -> None:
     with pytest.raises(ConfigError) as refusal:
