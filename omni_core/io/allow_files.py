@@ -86,7 +86,7 @@ def _read(path: str) -> AllowList:
         raise ConfigError(
             _FIELD, f"{path} cannot be read ({error.strerror})", f"let uid {os.geteuid()} read it"
         ) from None
-    with open(fd, "rb") as file:
+    try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise ConfigError(_FIELD, f"{path} is not a regular file", "give the path of a file")
@@ -94,7 +94,10 @@ def _read(path: str) -> AllowList:
             raise ConfigError(_FIELD, f"every user may write to {path}", f"chmod o-w {path}")
         if info.st_size > _SIZE_MAX:
             raise ConfigError(_FIELD, f"{path} has {info.st_size} bytes, more than {_SIZE_MAX}", "give the right file")
-        data = file.read(_SIZE_MAX)
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(_SIZE_MAX)
+    finally:
+        os.close(fd)
     try:
         return parse_allow_list(data.decode(), path)
     except UnicodeDecodeError:
