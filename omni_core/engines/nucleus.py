@@ -124,6 +124,7 @@ class NucleusEngine:
         self._denials = 0  # and denials that were taken back
         self._links: dict[int, SignalingLink] = {}  # by the session id on what we receive
         self._parties: dict[PublicKey, _Party] = {}
+        self._users: set[PublicKey] = set()  # registered, and not with another Nucleus as their last heartbeat said
         self._strangers: OrderedDict[PublicKey, None] = OrderedDict()  # parties that are not registered, oldest first
         self._pushes: dict[str, float] = {}  # cluster -> when; PUSH_INTERVAL is one for all, so insertion is time order
         self._datagrams: list[tuple[bytes, Endpoint]] = []
@@ -145,6 +146,10 @@ class NucleusEngine:
         else:
             self._sessions.receive(data, source, now)
             self._follow_sessions(now)
+
+    def set_behind(self, behind: bool) -> None:
+        """Whether more datagrams wait than are read at a time: new sessions are put off until that is worked off."""
+        self._sessions.set_behind(behind)
 
     def next_timer(self) -> float | None:
         drain = self._drain.next_timer() if self._drain is not None else None
@@ -185,9 +190,8 @@ class NucleusEngine:
         """
         if self._drain is None:
             self.draining = True
-            users = [key for key, party in self._parties.items() if self._uses(key, party)]
-            self._drain = Drain(users, now, time)
-            self._events.append(DrainChanged(False, len(users)))
+            self._drain = Drain(self._users, now, time)
+            self._events.append(DrainChanged(False, self.users))
             self._follow_drain()
 
     @property
@@ -198,7 +202,7 @@ class NucleusEngine:
     @property
     def users(self) -> int:
         """Edges that are registered and use this Nucleus, not another one of their list."""
-        return sum(self._uses(key, party) for key, party in self._parties.items())
+        return len(self._users)
 
     @property
     def registrations(self) -> int:
@@ -433,8 +437,10 @@ class NucleusEngine:
         for kind, edge in self._store.take_changes():
             status = self._status[edge.cluster]
             setattr(status, _COUNTERS[kind], getattr(status, _COUNTERS[kind]) + 1)
-            if edge.key in self._parties and self._store.get(edge.key) is None:
-                self._strangers[edge.key] = None
+            if self._store.get(edge.key) is None:
+                self._left_us(edge.key, now)
+                if edge.key in self._parties:
+                    self._strangers[edge.key] = None
             if self._store.is_mesh(edge.cluster):
                 self._pushes.setdefault(edge.cluster, now + PUSH_INTERVAL)
             vip4 = str(IPv4Address(edge.vip4)) if edge.vip4 else ""
@@ -512,16 +518,16 @@ class NucleusEngine:
 
     # --- draining -------------------------------------------------------------------------------------------------
 
-    def _uses(self, key: PublicKey, party: _Party) -> bool:
-        return party.sending is not None and not party.standby and self._store.get(key) is not None
-
     def _uses_us(self, origin: _Origin, now: float) -> None:
         origin.party.standby = False
+        if origin.link.remote in self._parties:  # else its session has ended while the store was asked
+            self._users.add(origin.link.remote)
         if self._drain is not None:
             self._drain.stays(origin.link.remote, now)
             self._follow_drain()
 
     def _left_us(self, key: PublicKey, now: float) -> None:
+        self._users.discard(key)
         if self._drain is not None:
             self._drain.left(key, now)
             self._follow_drain()

@@ -153,3 +153,22 @@ def test_a_second_drain_changes_nothing(net: Net) -> None:
 def test_an_empty_nucleus_is_drained_at_once(net: Net) -> None:
     begin(net, 30.0)
     assert net.nucleus.drained and drain_events(net) == [DrainChanged(False, 0), DrainChanged(True, 0)]
+
+
+def test_who_uses_a_nucleus_is_counted_as_edges_come_and_go(net: Net) -> None:
+    first, second, third = formed(net, 3)
+    assert net.nucleus.users == 3
+    first.client.warm(net.now)
+    net.pump(first)
+    second.stop()
+    net.run(1)
+    assert net.nucleus.users == 1
+    first.client.start(net.now)
+    net.pump(first)
+    net.run(1)
+    assert net.nucleus.users == 2
+    net.nucleus.kick(third.key, net.now)
+    assert net.nucleus.users == 1
+    first.kill()
+    # The one that was kicked comes back, the other departs.
+    assert net.run(200, lambda: net.nucleus._users == {third.key})
