@@ -79,7 +79,9 @@ _JITTER = 0.5  # of the time between two rounds: three quarters to five quarters
 @dataclass
 class _News:
     until: float
+    first: bool  # nobody may have heard of it before, so that others tell it is no reason to stop
     rounds: int = GOSSIP_ROUNDS  # in which it is still told
+    knowing: set[PeerId] = field(default_factory=set)  # who told us, or was told
 
 
 @dataclass
@@ -216,10 +218,10 @@ class Gossip:
             return
         self._places[peer.id] = path
         if before is not None or path not in peer.endpoints:
-            self._heat(peer.public_key, now)
+            self._heat(peer.public_key, now, first=before is None)
 
     def we_moved(self, now: float) -> None:
-        self._heat(None, now)
+        self._heat(None, now, first=False)
 
     def want(self, peer: Peer, now: float) -> None:
         """It ought to be up, or answer, and there is no Nucleus to ask."""
@@ -269,19 +271,19 @@ class Gossip:
             record = self._hearsay.take(peer, entry, now)
             if record is not None:
                 self._counts.taken += 1
-                self._heard_news(record.public_key, entry)
+                self._heard_news(peer, record.public_key, entry)
         if message.wanted:
             self._answer(peer, message.wanted, now)
         self._plan(now)
 
-    def _heard_news(self, key: PublicKey, entry: GossipEntry) -> None:
+    def _heard_news(self, teller: Peer, key: PublicKey, entry: GossipEntry) -> None:
         """Others tell it already, so we need to tell it less."""
         news, peer = self._news.get(key), self._book.get(key)
         if news is None or peer is None or peer.path is None or _packed([peer.path])[:1] != list(entry.endpoints[:1]):
             return
-        news.rounds -= 1
-        if news.rounds <= 0:
-            del self._news[key]
+        news.knowing.add(teller.id)
+        if not news.first:
+            self._told(key)
 
     def _answer(self, asker: Peer, wanted: Sequence[PublicKey], now: float) -> None:
         found: list[tuple[Peer, GossipEntry]] = []
@@ -338,16 +340,19 @@ class Gossip:
         news = [(key, entry) for key in reversed(self._news) if (entry := self._entry_of(key, now)) is not None]
         asked = self._ask(now) if self.active else ()
         told: set[PublicKey | None] = set()
+        if news:
+            latest = self._news[news[0][0]]
+            audience = [peer for peer in audience if peer.id not in latest.knowing] or audience
         for peer in self._pick(audience, GOSSIP_FANOUT):
             entries = [(key, entry) for key, entry in news if key != peer.public_key]
             count = self._send(
                 peer, [entry for _, entry in entries], [key for key in asked if key != peer.public_key], now
             )
-            told.update(key for key, _ in entries[:count])
+            for key, _ in entries[:count]:
+                told.add(key)
+                self._news[key].knowing.add(peer.id)
         for key in told:
-            self._news[key].rounds -= 1
-            if self._news[key].rounds <= 0:
-                del self._news[key]
+            self._told(key)
         for key in [key for key, _ in news if key in self._news and key not in told]:
             self._news.move_to_end(key)  # the others first, next time
 
@@ -381,8 +386,13 @@ class Gossip:
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
-    def _heat(self, key: PublicKey | None, now: float) -> None:
-        self._news[key] = _News(now + GOSSIP_HOT_TIME)
+    def _told(self, key: PublicKey | None) -> None:
+        self._news[key].rounds -= 1
+        if self._news[key].rounds <= 0:
+            del self._news[key]
+
+    def _heat(self, key: PublicKey | None, now: float, *, first: bool) -> None:
+        self._news[key] = _News(now + GOSSIP_HOT_TIME, first)
         self._news.move_to_end(key)
         if len(self._news) > GOSSIP_HOT_MAX:
             self._news.popitem(last=False)

@@ -333,7 +333,7 @@ def test_a_departed_peer_stays_away(net: SimNet) -> None:
     record = peer_of(s, p).record.encode()
     place = Endpoint(p.addresses[0], p.port)
     for _ in range(int(TOMBSTONE_TIME / 20)):
-        s.engine.gossip._heat(p.key, net.now)  # type: ignore[union-attr]
+        s.engine.gossip._heat(p.key, net.now, first=False)  # type: ignore[union-attr]
         for other in others:
             gossip(s, other, GossipMessage((entry(record, place),)))
         net.run(20)
