@@ -83,6 +83,7 @@ HEARD_TIMESTAMPS: Final = 16384  # initiators: more than the peers of one edge
 # (bench/nucleus/engine_cost.py), so with the free ones this is half a core, and one three times slower almost keeps up.
 NUCLEUS_HANDSHAKES_PER_SECOND: Final = 500  # while loaded, with a cookie: 10,000 edges are back within 30 s
 NUCLEUS_SHARED_HANDSHAKES_PER_SECOND: Final = 350  # of those, beyond each site's own: 1,000 behind one NAT take 2 s
+BEHIND_HANDSHAKES_PER_SECOND: Final = 50  # while more waits than can be done in time: a flood shuts nobody out for good
 NUCLEUS_RETRY_SPREAD: Final = 0.5  # of a retry's delay, more or less, for who wants one: else a herd retries in step
 NUCLEUS_REKEY_SPREAD: Final = 30.0  # s that a session with one is renewed before REKEY_AFTER_TIME, at most: the same
 NUCLEUS_UNSOLICITED: Final = 4096  # 5 s of all that is admitted: a slow path's round trip and a lost packet

@@ -19,7 +19,7 @@ from omni_core.errors import SystemRefused
 from omni_core.io.meter import Traffic, stopwatch
 from omni_core.io.tap import Tap
 from omni_core.io.tasks import wait_until
-from omni_core.io.udp import UdpPort
+from omni_core.io.udp import RECEIVE_CALLS, UdpPort
 
 DISCARD_BATCHES = 64  # more than a TAP's queue holds
 FRAMES_PER_WAKEUP = 64  # one GSO super-frame of 64 KiB arrives as 45 frames
@@ -112,6 +112,7 @@ class NucleusPump(_Pump):
     def _on_datagrams(self, datagrams: list[Datagram]) -> None:
         began = stopwatch()
         now = self._loop.time()
+        self._engine.set_behind(len(datagrams) >= RECEIVE_CALLS)
         try:
             for data, source in datagrams:
                 self._engine.receive_datagram(data, source, now)

@@ -6,7 +6,8 @@
                                                           source + what the shared rate, which is for all, has left
 
 So a flood costs what these rates cost, wherever it comes from; one site alone leaves the others their own rates, and
-a site of thousands behind one NAT still gets in at the shared rate.
+a site of thousands behind one NAT still gets in at the shared rate. What this machine can not do in time is not taken
+on at all: while it is ``behind``, everyone is asked for a cookie, and few are admitted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from omni_core.constants import (
+    BEHIND_HANDSHAKES_PER_SECOND,
     HEARD_TIMESTAMPS,
     LOAD_HANDSHAKES_PER_SECOND,
     MAX_UNSOLICITED,
@@ -110,6 +112,7 @@ class SessionLimits:
 
     free_per_second: float = LOAD_HANDSHAKES_PER_SECOND  # initiations without a cookie
     loaded_per_second: float = math.inf  # with one, from everywhere
+    behind_per_second: float = BEHIND_HANDSHAKES_PER_SECOND  # of those, while ``HandshakeLimits.behind``
     shared_per_second: float = 0.0  # of those, beyond ``source``, for whoever comes first
     source: Rate = Rate(SOURCE_HANDSHAKES_PER_SECOND, SOURCE_HANDSHAKE_BURST, SOURCES_MAX)  # immutable
     unsolicited: int = MAX_UNSOLICITED  # unconfirmed sessions that nobody here asked for; the oldest gives way
@@ -133,13 +136,17 @@ class HandshakeLimits:
         self._total = _bucket(limits.loaded_per_second)
         self._shared = _bucket(limits.shared_per_second)
         self._sites: Buckets[bytes] = Buckets(limits.source)
+        self._meanwhile = TokenBucket(limits.behind_per_second, max(1.0, limits.behind_per_second * _BURST), 0.0)
+        self.behind = False  # more waits than is read at a time: an answer would come when it is of no use any more
 
     def loaded(self, now: float) -> bool:
         """Counts one initiation; True when there are more of them than we can afford."""
-        return not self._free.take(now)
+        return not self._free.take(now) or self.behind
 
     def allow(self, host: str, now: float) -> bool:
         """``host``: an IP address that it proved to have."""
+        if self.behind and not self._meanwhile.take(now):
+            return False
         if self._total is not None and not self._total.has(now):
             return False
         if not self._sites.take(site(host), now) and not (self._shared is not None and self._shared.take(now)):

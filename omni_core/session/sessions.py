@@ -86,7 +86,8 @@ class Sessions:
         self._random = random
         self._unix_ns = unix_ns
         self._pace = Pace(random)
-        self._gate = Gate(identity.exchange_public, HandshakeLimits(limits), random)
+        self._limits = HandshakeLimits(limits)
+        self._gate = Gate(identity.exchange_public, self._limits, random)
         self._unsolicited_max = limits.unsolicited
         self._peers: dict[PublicKey, Remote] = {}
         self._unsolicited: OrderedDict[PublicKey, None] = OrderedDict()
@@ -200,6 +201,10 @@ class Sessions:
         if peer is not None and peer.pending and peer.pending.receive_id == receive_id:
             self._step(peer, Event.CONFIRMED, now)
             self._arm(peer)
+
+    def set_behind(self, behind: bool) -> None:
+        """Whether more datagrams wait for us than we get at a time. See HandshakeLimits."""
+        self._limits.behind = behind
 
     # --- what the owner may ask -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
+from omni_core.constants import MESH_LIMIT
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.record import signed
 from omni_core.engines.nucleus import NucleusEngine
@@ -21,12 +22,12 @@ from omni_core.session.limits import NUCLEUS_LIMITS, SessionLimits
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.admission import ClusterPolicy
 from omni_core.signaling.client import NucleusClient
+from omni_core.signaling.store import MemoryStore
 from omni_core.types import Endpoint
 from omni_core.wire.control import ControlType
 
 _EPOCH_NS = 1_700_000_000 * 10**9
 _NUCLEUS_AT = Endpoint("10.0.0.1", 51820)
-_BATCH = 32  # datagrams of one wake-up, as of io/udp.py
 _SKB = 2304  # bytes that one datagram takes of a socket buffer, with a driver that gives each a half page
 
 
@@ -112,10 +113,14 @@ class Herd:
         loss: float = 0.0,
         latency: tuple[float, float] = (0.02, 0.06),
         costs: Costs = Costs(),
-        socket_buffer: int = 8 << 20,
+        socket_buffer: int = 32 << 20,
+        batch: int = 32,
+        mesh_limit: int = MESH_LIMIT,
         limits: SessionLimits = NUCLEUS_LIMITS,
     ) -> None:
-        """``same_site``: one NAT for all. ``latency``: one way, uniform."""
+        """``same_site``: one NAT for all. ``latency``: one way, uniform. ``socket_buffer``: bytes, twice
+        io/udp_bind.py's BURST_BUFFER, as the kernel gives it. ``batch``: datagrams of one wake-up, as of io/udp.py."""
+        self._batch, self._mesh_limit = batch, mesh_limit
         self.rng = random.Random(seed)
         self.now = 1000.0
         self.identity = Identity.generate(self.rng.randbytes)
@@ -143,8 +148,9 @@ class Herd:
 
     def _make_engine(self) -> NucleusEngine:
         policies = [ClusterPolicy(name) for name in self._clusters]
+        store = MemoryStore(self.rng.getrandbits(63) + 1, self._mesh_limit)
         return NucleusEngine(
-            self.identity, policies, random=self.rng.randbytes, unix_ns=_unix_ns, handshakes=self._limits
+            self.identity, policies, random=self.rng.randbytes, unix_ns=_unix_ns, store=store, handshakes=self._limits
         )
 
     # --- what happens -------------------------------------------------------------------------------------------
@@ -250,7 +256,8 @@ class Herd:
             engine.handle_timer(self.now)
             answers += engine.take_datagrams()
             spent += self._costs.pushed * len(answers)
-        for _ in range(min(_BATCH, len(self._waiting))):
+        engine.set_behind(len(self._waiting) >= self._batch)
+        for _ in range(min(self._batch, len(self._waiting))):
             arrived, data, source = self._waiting.popleft()
             self.report.longest_queue = max(self.report.longest_queue, self.now - arrived)
             before = engine.registrations
