@@ -17,7 +17,10 @@ def nucleus_page(status: Mapping[str, Any]) -> Group:
     away = "" if store["available"] else f", away for {store['for_s']:.0f} s: {store['text']}"
     state = "draining" if status["draining"] else status["lifecycle"]
     rows = [
-        ("nucleus", f"{state}, UDP port {status['port']}, {status['sessions']} sessions, {status['users']} edges use it"),
+        (
+            "nucleus",
+            f"{state}, UDP port {status['port']}, {status['sessions']} sessions, {status['users']} edges use it",
+        ),
         ("store", f"{store['kind']}{' ' if store['location'] else ''}{store['location']}{away}"),
         ("http", status["http"]),
         ("key", status["public_key"]),

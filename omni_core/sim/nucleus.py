@@ -51,6 +51,7 @@ class SimNucleus(SimHost):
         self.engine.handle_timer(now)
 
     def engine_take_datagrams(self) -> list[Datagram]:
+        self.engine.take_events()  # nobody logs them, and a simulation is long
         return list(self.engine.take_datagrams())
 
     def status(self) -> NucleusStatus:
