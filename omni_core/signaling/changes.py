@@ -8,7 +8,7 @@ Above the mesh limit nobody needs every join; then they are left out and the ans
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
 from omni_core.constants import DEPARTED_MAX
@@ -40,16 +40,30 @@ class ChangeLog:
     def is_mesh(self) -> bool:
         return len(self._live) <= self._mesh_limit
 
-    def joined(self, edge: Edge, now: float) -> None:
-        """``edge`` came, came back, or has something new to tell."""
-        self.head += 1
+    @classmethod
+    def of(cls, mesh_limit: int, live: Iterable[Edge], departed: Iterable[tuple[int, PublicKey]], floor: int) -> ChangeLog:
+        """As somebody else kept it: both by their change numbers, ascending; departures up to ``floor`` are forgotten."""
+        log = cls(mesh_limit)
+        log._live.update((edge.key, edge) for edge in live)
+        log._departed.update((key, number) for number, key in departed)
+        log._floor = floor
+        log.head = max(
+            next((edge.change for edge in reversed(log._live.values())), 0),
+            next(reversed(log._departed.values()), 0),
+            floor,
+        )
+        return log
+
+    def joined(self, edge: Edge, now: float, number: int | None = None) -> None:
+        """``edge`` came, came back, or has something new to tell. ``number``: greater than the head; None: the next."""
+        self.head = self.head + 1 if number is None else number
         edge.change, edge.changed = self.head, now
         self._departed.pop(edge.key, None)
         self._live[edge.key] = edge
         self._live.move_to_end(edge.key)
 
-    def left(self, key: PublicKey) -> None:
-        self.head += 1
+    def left(self, key: PublicKey, number: int | None = None) -> None:
+        self.head = self.head + 1 if number is None else number
         del self._live[key]
         self._departed[key] = self.head
         if len(self._departed) > DEPARTED_MAX:

@@ -44,6 +44,18 @@ class Conflict(NamedTuple):
     at: PackedEndpoint | None  # None: it is not there now
 
 
+class Notice(NamedTuple):
+    """Whether the store is there, with a sentence."""
+
+    available: bool
+    text: str
+
+
+class Hint(NamedTuple):
+    target: PublicKey
+    asker: PublicKey
+
+
 Claimed: TypeAlias = "Callable[[Conflict | None, float], None]"  # (None: done, now)
 Leased: TypeAlias = "Callable[[Lease | None, float], None]"  # (None: no address is free, now)
 
@@ -101,6 +113,15 @@ class Store(Protocol):
     def next_timer(self) -> float | None: ...
     def take_changes(self) -> list[Change]:
         """What has happened since the last call, in order."""
+
+    def take_notices(self) -> list[Notice]:
+        """That a store which several Nuclei share went away, or is back."""
+
+    def hint(self, target: PublicKey, asker: PublicKey) -> None:
+        """``asker`` wants to reach ``target``, which has no session here: tell the Nucleus that has it."""
+
+    def take_hints(self) -> list[Hint]:
+        """What other Nuclei have told in this way."""
 
     # --- of one cluster ---
     def size(self, cluster: str) -> int: ...
@@ -174,7 +195,7 @@ class MemoryStore:
             return Conflict(edge.vip4, leased_to, None)
         return None
 
-    def _put(self, edge: Edge, deadline: float, now: float) -> None:
+    def _put(self, edge: Edge, deadline: float, now: float, number: int | None = None) -> None:
         known = self._edges.get(edge.key)
         if known is not None and known.cluster != edge.cluster:
             self.remove(edge.key, now)
@@ -186,7 +207,7 @@ class MemoryStore:
             cluster.index[address] = edge
         self._edges[edge.key] = edge
         self.touch(edge, deadline)
-        cluster.log.joined(edge, now)
+        cluster.log.joined(edge, now, number)
         self._changes.append(Change(ChangeKind.JOINED, edge))
 
     def lease(self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, now: float, done: Leased) -> None:
@@ -210,12 +231,12 @@ class MemoryStore:
     def remove(self, key: PublicKey, now: float) -> None:
         self._remove(key, ChangeKind.LEFT, now)
 
-    def _remove(self, key: PublicKey, kind: ChangeKind, now: float) -> None:
+    def _remove(self, key: PublicKey, kind: ChangeKind, now: float, number: int | None = None) -> None:
         edge = self._edges.pop(key, None)
         if edge is not None:
             self._unindex(edge)
             cluster = self._cluster(edge.cluster)
-            cluster.log.left(key)
+            cluster.log.left(key, number)
             cluster.leases.touch(key, now, self.lease_time)
             self._changes.append(Change(kind, edge))
 
@@ -242,6 +263,15 @@ class MemoryStore:
     def take_changes(self) -> list[Change]:
         changes, self._changes = self._changes, []
         return changes
+
+    def take_notices(self) -> list[Notice]:
+        return []
+
+    def hint(self, target: PublicKey, asker: PublicKey) -> None:
+        pass
+
+    def take_hints(self) -> list[Hint]:
+        return []
 
     def size(self, cluster: str) -> int:
         return len(self._cluster(cluster).log)
