@@ -210,7 +210,8 @@ def test_replayed_packets(net: Net) -> None:
     assert net.nucleus.status(0).clusters[0].change == change and edges_of(net) == 1
     assert len(other.events) == events
     assert net.nucleus.drops[DropReason.SIGNALING_REPLAYED] > 0
-    assert net.nucleus.drops[DropReason.HANDSHAKE_REPLAYED] == 2
+    initiations = [data for data, _, to in recorded if to == NUCLEUS_AT and data[0] == ControlType.INITIATION]
+    assert net.nucleus.drops[DropReason.HANDSHAKE_REPLAYED] == len(initiations) >= 2
     assert net.nucleus.drops[DropReason.UNKNOWN_SESSION] > 0, "of the edge that left"
     assert other.drops(DropReason.SIGNALING_REPLAYED) > 0
     assert net.run(100) and other.registered
