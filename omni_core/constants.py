@@ -119,7 +119,9 @@ LOCAL_ENDPOINTS_MAX: Final = 8  # that an edge announces besides the observed on
 DEPARTED_MAX: Final = 1024  # departures that a cluster's change log remembers; live edges are never forgotten
 EDGE_REQUESTS_PER_SECOND: Final = 64  # that the Nucleus answers to one edge; a page of a delta is one request
 EDGE_REQUEST_BURST: Final = 256  # a look-up of QUEUE_DESTINATIONS at once
-UNREGISTERED_MAX: Final = 4096  # keys with a session but no registration at a Nucleus; the oldest gives way
+# Keys with a session but no registration at a Nucleus; the oldest gives way. Among them is every edge that keeps this
+# Nucleus warm while it uses one that shares nothing with it: 10,000 of those must not push each other out.
+UNREGISTERED_MAX: Final = 16384
 CLUSTER_EDGES_MAX: Final = 65536
 # Registrations that change something. A start with a leased VIP4 takes two, and so does each of two Nuclei in turn.
 REGISTERS_PER_SECOND: Final = 0.5  # of one key; each one is told to the whole cluster
