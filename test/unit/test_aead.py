@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from omni_core.crypto import aead
-from omni_core.crypto.aead import Aead
+from omni_core.crypto.aead import Aead, RareAead
 from omni_core.crypto.errors import AuthenticationFailed
 from omni_core.errors import LocalMisuse
 
@@ -124,6 +124,33 @@ def test_zeroing_the_callers_key_does_not_change_ours() -> None:
     cipher = Aead(key)
     key[:] = bytes(32)
     assert cipher.seal(DRAFT_NONCE, DRAFT, DRAFT_AAD) == DRAFT_SEALED
+
+
+def test_a_rare_key_is_used_as_any_other(seed: int) -> None:
+    rng = random.Random(seed)
+    key, nonce = rng.randbytes(32), rng.getrandbits(64)
+    rare = RareAead(bytearray(key))
+    sealed = rare.seal(nonce, b"message", b"header")
+    assert sealed == Aead(key).seal(nonce, b"message", b"header")
+    assert rare.open(nonce, sealed, b"header") == b"message"
+    with pytest.raises(AuthenticationFailed):
+        rare.open(nonce, flip(sealed, rng.randrange(8 * len(sealed))), b"header")
+    for use in (rare.seal, rare.open):
+        with pytest.raises(LocalMisuse):
+            use(1 << 64, sealed, b"")
+    with pytest.raises(LocalMisuse):
+        RareAead(bytearray(31))
+
+
+def test_a_rare_key_is_taken_over_and_wiped() -> None:
+    key = bytearray(DRAFT_KEY)
+    rare = RareAead(key)
+    rare.wipe()
+    rare.wipe()
+    assert key == bytes(32)
+    for use in (rare.seal, rare.open):
+        with pytest.raises(LocalMisuse):
+            use(DRAFT_NONCE, DRAFT_SEALED, DRAFT_AAD)
 
 
 def test_a_wiped_key_neither_seals_nor_opens() -> None:

@@ -308,6 +308,15 @@ async def test_routes_are_bounded():
     port.close()
 
 
+async def test_room_for_a_burst():
+    port = UdpPort.open(0, ["127.0.0.1"])
+    (sock,) = port._sockets
+    before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    port.expect_bursts()
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= before
+    port.close()
+
+
 # --- binding ----------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,19 @@ def links() -> tuple[SignalingLink, SignalingLink]:
     return SignalingLink(one), SignalingLink(two)
 
 
+def test_a_link_takes_the_keys_over() -> None:
+    """The session's end must not leave a copy of them, nor make a link seal with a key of zeros."""
+    keypair = Keypair(b"B" * 32, True, 1, 2, bytearray(range(32)), bytearray(range(32, 64)), b"h" * 32, 0.0)
+    send, receive = keypair.send_key, keypair.receive_key
+    link = SignalingLink(keypair)
+    keypair.wipe()
+    assert not keypair.send_key and not keypair.receive_key and any(send) and any(receive)
+    link.wipe()
+    assert not any(send) and not any(receive)
+    with pytest.raises(LocalMisuse):
+        link.seal(b"message")
+
+
 def test_there_and_back() -> None:
     one, two = links()
     for n in range(3):
