@@ -128,7 +128,7 @@ REGISTERS_PER_SECOND: Final = 0.5  # of one key; each one is told to the whole c
 REGISTER_BURST: Final = 8
 REGISTER_KEYS_MAX: Final = 65536  # keys whose rate is remembered; 16 s after its last one a key is forgotten
 # of new keys from one address: as many as handshakes from there are admitted, or a large site would wait for this
-SOURCE_REGISTERS_PER_SECOND: Final = NUCLEUS_SHARED_HANDSHAKES_PER_SECOND
+SOURCE_REGISTERS_PER_SECOND: Final = LOAD_HANDSHAKES_PER_SECOND + NUCLEUS_SHARED_HANDSHAKES_PER_SECOND
 SOURCE_REGISTER_BURST: Final = 2000  # a site of 1,000 robots behind one NAT, powered up, and each leases a VIP4
 REGISTER_SOURCES_MAX: Final = 16384  # addresses whose rate is remembered
 LEASE_TIME: Final = 86400.0  # s that a leased VIP4 stays its holder's after that was last there: a robot in repair
@@ -156,6 +156,16 @@ DRAIN_BATCH: Final = 100  # edges that are told in one go, every
 DRAIN_BATCH_INTERVAL: Final = 0.05  # s: 2,000 edges/s, about as many as another Nucleus can register
 DRAIN_REPEAT: Final = 1.0  # s after the last was told: those that are still there are told once more
 DRAIN_IDLE: Final = DRAIN_JITTER + 1.0  # s in which nobody was told or has left: the others have nowhere to go
+
+# A store that several Nuclei share. Within its life an edge is touched HEARTBEATS_MISSED times; a touch that comes this
+# much later than the heartbeat does no harm.
+STORE_TOUCH_INTERVAL: Final = 5.0  # s between two messages to it with the edges that were heard
+STORE_EXPIRE_INTERVAL: Final = 1.0  # s between two looks at who has departed, by each Nucleus; and whether it answers
+STORE_OUTAGE: Final = 15.0  # s in which no Nucleus has looked: an outage, after which edges get a whole life
+STORE_PATIENCE: Final = 2.0  # s without an answer, then the Nucleus goes on from memory: an edge asks again after 1, 2, 4
+STORE_CANDIDATES: Final = 32  # VIP4s that are tried for one lease: other Nuclei lease some at the same moment
+STORE_RETRY: Final = 0.5  # s to the next attempt to connect, doubled up to
+STORE_RETRY_MAX: Final = 5.0  # s, half of it by jitter
 
 # --- without a Nucleus: gossip between peers, and the cache of their records -------------------------------------------
 

@@ -139,6 +139,7 @@ class Bench:
             for data, source in batch:
                 engine.receive_datagram(data, source, now)
             answers += engine.take_datagrams()
+            engine.take_events()
             engine.next_timer()
             spent = clock() - start
             if profiling:
