@@ -214,3 +214,39 @@ def test_a_driver_that_cannot_be_built_leaves_no_thread():
     with pytest.raises(ConfigError):
         DriverThread(broken, "omni broken")
     assert not [thread for thread in threading.enumerate() if thread.name == "omni broken"]
+
+
+class Patient(Recorder):
+    """Its end waits for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience = 0.2
+        self.enough = asyncio.Event()
+
+    def hurry(self) -> None:
+        self.enough.set()
+
+    async def _deactivate(self) -> None:
+        await self.enough.wait()
+        await super()._deactivate()
+
+
+def test_an_end_that_waits_for_others_has_the_time_and_can_be_hurried():
+    thread = DriverThread(Patient, "omni test")
+    thread.activate()
+    with pytest.raises(SystemRefused, match=r"no end after 0\.3 s"):
+        thread.deactivate(timeout=0.1)
+    thread.hurry()
+    thread.close()
+    thread.hurry()
+
+
+def test_hurrying_from_another_thread():
+    thread = DriverThread(Patient, "omni test")
+    thread.activate()
+    ending = threading.Thread(target=thread.close)
+    ending.start()
+    thread.hurry()
+    ending.join(10)
+    assert not ending.is_alive() and thread.driver.made == set()
