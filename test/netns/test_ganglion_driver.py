@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import ipaddress
 import json
 import os
@@ -22,12 +23,14 @@ from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, Pee
 from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRefused, SystemRefused
 from omni_core.io import ganglion_driver, tap, underlay
 from omni_core.io.admin import request
+from omni_core.io.clock import monotonic
 from omni_core.io.driver_thread import DriverThread
 from omni_core.io.ganglion_driver import GanglionDriver
 from omni_core.io.journal import InterfaceLock
 from omni_core.io.keyfile import create_identity
 from omni_core.io.lifecycle import State
 from omni_core.io.nucleus_driver import NucleusDriver
+from omni_core.signaling.allow_list import parse_allow_list
 from tools.netlab import wait_for
 
 pytestmark = pytest.mark.netns
@@ -269,13 +272,14 @@ class Cluster:
         self.stack = contextlib.AsyncExitStack()
         self.events: dict[str, list[GanglionEvent]] = {}
 
-    async def start_nucleus(self, name: str = "nucleus", port: int = 0) -> NucleusDriver:
+    async def start_nucleus(self, name: str = "nucleus", port: int = 0, **changes: object) -> NucleusDriver:
         values = {
             "key_file": str(self.directory / "nucleus.key"),
             "clusters": ["fleet"],
             "listen_port": port,
             "http_listen": "",
             "run_dir": str(self.directory / name),
+            **changes,
         }
         driver = NucleusDriver(nucleus.validate(values))
         self.stack.push_async_callback(driver.cleanup)
@@ -445,6 +449,48 @@ async def test_a_new_address_reaches_the_engine(cluster):
     await until(lambda: len(endpoints()) == 2)
     await asyncio.to_thread(ip, "address del 192.0.2.5/24 dev eth0")
     await until(lambda: endpoints() == [f"198.51.100.6:{a.port}"])
+
+
+def vip4s(device: str) -> list[str]:
+    shown = json.loads(ip(f"-j -4 address show dev {device}"))
+    return [f"{each['local']}/{each['prefixlen']}" for each in shown[0]["addr_info"]] if shown else []
+
+
+async def test_a_leased_vip_on_a_bridge_that_was_there(cluster):
+    """It comes, changes and goes; what was on the bridge before stays."""
+    ip("link add br0 type bridge")
+    ip("link set br0 up")
+    ip("address add 198.51.100.1/24 dev br0")
+    await cluster.start_nucleus("leasing", vip4_pools=["fleet=10.77.0.100-10.77.0.199/24"])
+    robot = await cluster.start(1, vip4="auto", bridge="br0", engine="python")
+    assert await robot.wait_for_peers(0, 10, vip4=True) == 0 and robot.has_vip4
+    first = robot.status().vip4
+    assert vip4s("br0") == ["198.51.100.1/24", first] and vip4s("omni1") == []
+    steps = [dataclasses.astuple(step) for step in robot._journal.steps]
+    assert ("br0", first) in steps
+
+    listed = parse_allow_list(f"{robot.status().public_key} vip4=10.77.1.7/24", "a test")
+    cluster.nucleus.engine.set_allow_list("fleet", listed, monotonic())
+    cluster.nucleus.flush()
+    await until(lambda: vip4s("br0") == ["198.51.100.1/24", "10.77.1.7/24"], 10)
+    await robot.cleanup()
+    assert vip4s("br0") == ["198.51.100.1/24"] and left_in(cluster.directory / "run") == []
+
+
+async def test_a_leased_vip_is_there_at_once_and_without_a_nucleus(cluster):
+    await cluster.start_nucleus("leasing", vip4_pools=["fleet=10.77.0.100-10.77.0.199/24"])
+    robot = await cluster.start(1, vip4="auto")
+    await robot.wait_for_peers(0, 10, vip4=True)
+    leased = robot.status().vip4
+    await robot.deactivate()
+    await robot.activate()
+    assert vip4s("omni1") == [leased] and robot.status().vip4 == leased
+    await robot.cleanup()
+    await cluster.nucleus.cleanup()
+    await robot.activate()
+    assert vip4s("omni1") == [leased] and robot.status().vip4 == leased and robot.status().vip4_leased
+    await robot.switch_engine("native")
+    assert vip4s("omni1") == [leased]
 
 
 def test_in_a_thread_of_its_own(settings, run_dir):
