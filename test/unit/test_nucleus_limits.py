@@ -38,7 +38,7 @@ def passed(limits: RegisterLimits, host: str, keys: int, now: float) -> int:
 def test_a_site_of_a_thousand_robots_passes_twice_at_once() -> None:
     limits = RegisterLimits()
     assert passed(limits, "192.0.2.1", 2500, 0.0) == SOURCE_REGISTER_BURST
-    assert passed(limits, "192.0.2.1", 1000, 2.0) == 2 * SOURCE_REGISTERS_PER_SECOND
+    assert passed(limits, "192.0.2.1", 2500, 2.0) == 2 * SOURCE_REGISTERS_PER_SECOND
     assert passed(limits, "192.0.2.2", 100, 2.0) == 100, "another address has its own share"
 
 
