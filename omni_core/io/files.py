@@ -12,7 +12,7 @@ PRIVATE_MODE = 0o600
 PRIVATE_MAX = 4096  # bytes; keys, tokens and secrets are far shorter
 
 
-def write_atomic(path: str, text: str, mode: int = PRIVATE_MODE, *, replace: bool = True) -> None:
+def write_atomic(path: str, content: str | bytes, mode: int = PRIVATE_MODE, *, replace: bool = True) -> None:
     """Write beside ``path``, sync, then move into place. A reader sees the old file or the new one, never a part.
 
     With ``replace=False`` an existing file wins and FileExistsError is raised. Raises OSError otherwise.
@@ -23,7 +23,9 @@ def write_atomic(path: str, text: str, mode: int = PRIVATE_MODE, *, replace: boo
     try:
         try:
             os.fchmod(fd, mode)  # whatever the umask took away
-            os.write(fd, text.encode())
+            rest = content if isinstance(content, bytes) else content.encode()
+            while rest:
+                rest = rest[os.write(fd, rest) :]
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -46,6 +46,7 @@ from omni_core.io.multicast_groups import GroupsWatch, watch_groups
 from omni_core.io.native.client import EngineGone
 from omni_core.io.native.process import lives, socket_path
 from omni_core.io.netlink import Changes, Netlink
+from omni_core.io.peer_cache import PeerCache
 from omni_core.io.pump import EnginePump, TakenAway
 from omni_core.io.revival import Revival
 from omni_core.io.sysctls import apply_settings
@@ -80,6 +81,7 @@ class GanglionDriver(Driver):
         self._journal = Journal(config.journal_file)
         self._membership: Membership | None = None
         self._clock: UnixClock | None = None
+        self._cache: PeerCache | None = None
         self._names = Names()
         self._udp: UdpPort | None = None
         self._port: LocalPort | None = None
@@ -216,6 +218,8 @@ class GanglionDriver(Driver):
         self._membership = await in_thread(lambda: load_membership(config))
         self._vip4 = self._membership.vip4
         self._clock = await in_thread(lambda: UnixClock(f"{config.key_file}.clock", monotonic()))
+        key, cluster = self._membership.identity.public_key, self._membership.cluster
+        self._cache = PeerCache(f"{config.key_file}.peers", key, cluster)
         await in_thread(self._undo_leftovers)
         self._udp = await in_thread(self._open_udp)
         places = self._named()
@@ -228,16 +232,20 @@ class GanglionDriver(Driver):
 
     async def _activate(self) -> None:
         assert self._engine is not None and self._udp is not None and self._port is not None
+        assert self._cache is not None
+        engine, cache = self._engine, self._cache
+        known = await in_thread(cache.load)
         try:
             self._watch = ChangeWatch(self._on_change)
         except OSError as error:
             raise SystemRefused("network", f"no netlink socket ({error.strerror})", "see ulimit -n") from None
         self._pump = self._port.make_pump(self._engine, self._udp, self._handle_event, self._on_fault)
-        self._engine.start(monotonic(), fresh=self._port_is_new)
+        engine.start(monotonic(), fresh=self._port_is_new, known=known)
         self._port_is_new = False
         self._pump.start()
         self._groups = watch_groups(self.interface, self._engine, self._flush, lambda: self._is_bridged)
         self._follower = asyncio.create_task(self._follow_underlay(), name=f"{self.interface} underlay")
+        cache.begin(lambda: engine.known_peers(monotonic()))
 
     async def _deactivate(self) -> None:
         await self._halt(detach=self._keeps_running)
@@ -256,6 +264,8 @@ class GanglionDriver(Driver):
         if self._follower is not None:
             await end_tasks([self._follower])
             self._follower = None
+        if self._cache is not None:
+            await self._cache.end()
 
     async def _stop_pump(self, detach: bool) -> None:
         if self._pump is None or self._engine is None:
@@ -404,6 +414,8 @@ class GanglionDriver(Driver):
         elif isinstance(event, (PeerUp, PeerDown)):
             logger.info("%s", event.text)
             self._news.set()
+            if self._cache is not None:
+                self._cache.changed()
         elif isinstance(event, NucleusChanged):
             logger.log(logging.INFO if event.state == "registered" else logging.WARNING, "%s", event.text)
             self._news.set()
