@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import random
 import socket
 import sys
 import threading
@@ -288,6 +289,19 @@ def test_a_flood_of_requests_is_not_served() -> None:
         answers = [exchange(port, b"GET / HTTP/1.1\r\n\r\n") for _ in range(200)]
     served_ones = sum(b"hello" in answer for answer in answers)
     assert http_port.BURST / 2 <= served_ones < 200
+
+
+def test_junk_ends_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_port, "BURST", 1e6)
+    monkeypatch.setattr(http_port, "EXCHANGE_TIME", 0.3)
+    rng = random.Random(seed)
+    words = [b"GET ", b"/", b" HTTP/1.1", b"\r\n", b":", b"\xff", b"\0", b"HEAD ", b"a" * 9000, b"\r\n\r\n"]
+    with plain_port() as port:
+        for _ in range(60):
+            junk = b"".join(rng.choice([*words, rng.randbytes(8)]) for _ in range(rng.randrange(1, 12)))
+            answer = exchange(port, junk + b"\r\n\r\n")
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+        assert b"hello" in exchange(port, b"GET / HTTP/1.1\r\n\r\n")
 
 
 def test_an_error_in_a_handler_is_an_answer() -> None:
