@@ -160,9 +160,9 @@ DRAIN_IDLE: Final = DRAIN_JITTER + 1.0  # s in which nobody was told or has left
 # A store that several Nuclei share. Within its life an edge is touched HEARTBEATS_MISSED times; a touch that comes this
 # much later than the heartbeat does no harm.
 STORE_TOUCH_INTERVAL: Final = 5.0  # s between two messages to it with the edges that were heard
-STORE_EXPIRE_INTERVAL: Final = 1.0  # s between two looks at who has departed, by each Nucleus; and whether it answers
+STORE_EXPIRE_INTERVAL: Final = 1.0  # s between two looks at who has departed, which also tell whether it answers
 STORE_OUTAGE: Final = 15.0  # s in which no Nucleus has looked: an outage, after which edges get a whole life
-STORE_PATIENCE: Final = 2.0  # s without an answer, then the Nucleus goes on from memory: an edge asks again after 1, 2, 4
+STORE_PATIENCE: Final = 2.0  # s without an answer, then the Nucleus goes on from memory; edges ask after 1, 2, 4 s
 STORE_CANDIDATES: Final = 32  # VIP4s that are tried for one lease: other Nuclei lease some at the same moment
 STORE_RETRY: Final = 0.5  # s to the next attempt to connect, doubled up to
 STORE_RETRY_MAX: Final = 5.0  # s, half of it by jitter

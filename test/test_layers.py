@@ -56,6 +56,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "rich": ("omni_core/cli/",),
     "prometheus_client": ("omni_core/io/nucleus_metrics.py",),
     "pythonjsonlogger": ("omni_core/cli/json_lines.py",),
+    "redis": ("omni_core/io/redis_store.py",),
     "rclpy": ("omni_ros2/",),
     "rcl_interfaces": ("omni_ros2/",),
     "lifecycle_msgs": ("omni_ros2/",),

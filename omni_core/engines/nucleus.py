@@ -30,7 +30,7 @@ from omni_core.crypto.identity import Identity, key_text
 from omni_core.drops import DropReason
 from omni_core.engines.drain import Drain
 from omni_core.engines.nucleus_edges import EdgeRow, edge_rows
-from omni_core.engines.nucleus_events import DrainChanged, EdgeChanged, EdgeRefused, NucleusEvent
+from omni_core.engines.nucleus_events import DrainChanged, EdgeChanged, EdgeRefused, NucleusEvent, StoreChanged
 from omni_core.engines.nucleus_gate import Admitted, Gate
 from omni_core.engines.nucleus_limits import RegisterLimits
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
@@ -129,7 +129,7 @@ class NucleusEngine:
         self._pushes: dict[str, float] = {}  # cluster -> when; PUSH_INTERVAL is one for all, so insertion is time order
         self._datagrams: list[tuple[bytes, Endpoint]] = []
         self._events: list[NucleusEvent] = []
-        self._status = {p.name: ClusterStatus(p.name, p.admission_key is None) for p in self._gate.policies.values()}
+        self._status = {p.name: ClusterStatus(p.name, p.open) for p in self._gate.policies.values()}
 
     # --- pump -----------------------------------------------------------------------------------------------------
 
@@ -212,6 +212,8 @@ class NucleusEngine:
     def status(self, now: float) -> NucleusStatus:
         for name, status in self._status.items():
             status.edges, status.change = self._store.size(name), self._store.head(name)
+            policy = self._gate.policies[name]
+            status.open, status.admits_by = policy.open, policy.admits_by
             pool = self._gate.policies[name].pool
             status.pool = pool.usable if pool is not None else 0
             status.leases = sum(1 for _ in self._store.leases(name))
@@ -417,9 +419,18 @@ class NucleusEngine:
             self._answer(PeerInfo(query.request, Status.NOT_FOUND, query.address, None), origin)
             return
         self._answer(PeerInfo(query.request, Status.OK, query.address, found.entry()), origin)
-        other = self._parties.get(found.key)
-        if found is not asker and other and other.sending and other.endpoint:
-            self._datagrams.append((other.sending.seal(encode_message(ConnectHint(asker.entry()))), other.endpoint))
+        if found is not asker and not self._hint(found.key, asker):
+            self._store.hint(found.key, asker.key)
+
+    def _hint(self, target: PublicKey, asker: Edge) -> bool:
+        """False: there is no session to tell it by."""
+        party, edge = self._parties.get(target), self._store.get(target)
+        if party is None or party.sending is None or party.endpoint is None:
+            return False
+        if edge is None or edge.cluster != asker.cluster:
+            return True  # there is nobody to tell
+        self._datagrams.append((party.sending.seal(encode_message(ConnectHint(asker.entry()))), party.endpoint))
+        return True
 
     # --- changes --------------------------------------------------------------------------------------------------
 
@@ -433,7 +444,17 @@ class NucleusEngine:
     def _deadline(self, now: float) -> float:
         return now + HEARTBEATS_MISSED * self._interval
 
+    def follow_store(self, now: float) -> None:
+        """After its owner gave the store something: what other Nuclei did, or answers."""
+        self._follow_store(now)
+        for target, asker in self._store.take_hints():
+            edge = self._store.get(asker)
+            if edge is not None:
+                self._hint(target, edge)
+
     def _follow_store(self, now: float) -> None:
+        for notice in self._store.take_notices():
+            self._events.append(StoreChanged(notice.available, notice.text))
         for kind, edge in self._store.take_changes():
             status = self._status[edge.cluster]
             setattr(status, _COUNTERS[kind], getattr(status, _COUNTERS[kind]) + 1)

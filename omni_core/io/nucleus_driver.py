@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omni_core.config.nucleus import NucleusConfig
+from omni_core.constants import HEARTBEATS_MISSED
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_key
 from omni_core.engines.nucleus import NucleusEngine
@@ -35,7 +37,11 @@ from omni_core.io.tasks import end_tasks, in_thread, in_turn
 from omni_core.io.udp import UdpPort
 from omni_core.signaling.admission import ClusterPolicy
 from omni_core.signaling.leases import Vip4Pool
-from omni_core.signaling.store import MemoryStore
+from omni_core.signaling.shared.store import SharedStore
+from omni_core.signaling.store import MemoryStore, Store
+
+if TYPE_CHECKING:
+    from omni_core.io.redis_store import RedisAccess, RedisLink  # loads a package that a store in memory does not need
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +73,9 @@ class NucleusDriver(Driver):
         self._allow_watch: asyncio.Task[None] | None = None
         # A store that several Nuclei share remembers by itself.
         self._state = StateFile(f"{config.key_file}.state", config.clusters) if config.store is None else None
+        self._shared: SharedStore | None = None
+        self._access: RedisAccess | None = None
+        self._redis: RedisLink | None = None
         self._drained = asyncio.Event()  # or nobody wants to wait for it any longer
 
     @property
@@ -114,7 +123,17 @@ class NucleusDriver(Driver):
         return Readiness(reason, state, draining, asdict(self._store_status()))
 
     def _store_status(self) -> StoreStatus:
-        return StoreStatus()
+        store, now = self._shared, monotonic()
+        if store is None:
+            return StoreStatus()
+        return StoreStatus(
+            "redis",
+            str(self.config.store),
+            store.available,
+            store.reason,
+            now - store.since_when if store.since_when is not None else 0.0,
+            now - store.heard if store.heard is not None else None,
+        )
 
     async def drain(self, time: float) -> int:
         """Until the edges that have another Nucleus have gone there, at most ``time`` s. How many are still here."""
@@ -134,6 +153,8 @@ class NucleusDriver(Driver):
     async def _configure(self) -> None:
         config = self.config
         await in_thread(self._load)
+        if config.store is not None:
+            await self._check_store()
         self._udp = UdpPort.open(config.listen_port, config.listen_address)
         self._udp.expect_bursts()
         own = {"status": self._on_status, "stop": self._on_stop}
@@ -150,6 +171,8 @@ class NucleusDriver(Driver):
         self._pump = NucleusPump(self._engine, self._udp, self._follow_events)
         self._drained.clear()
         self._pump.start()
+        if self._shared is not None:
+            self._start_redis(self._shared)
         self._lag.start()
         if self._state is not None:
             self._state.start(self._engine)
@@ -172,6 +195,9 @@ class NucleusDriver(Driver):
         if self._log_timer is not None:
             self._log_timer.cancel()
             self._log_timer = None
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await redis.stop()
         pump, self._pump = self._pump, None
         if pump is not None and self._engine is not None:
             pump.stop()
@@ -212,6 +238,8 @@ class NucleusDriver(Driver):
 
     def _follow_events(self) -> None:
         """After everything that the engine did."""
+        if self._redis is not None:
+            self._redis.flush()
         if self._state is not None:
             self._state.look()
         events = self._engine.take_events() if self._engine is not None else []
@@ -275,11 +303,50 @@ class NucleusDriver(Driver):
         self._identity = load_or_create_identity(config.key_file)
         self._clock = UnixClock(f"{config.key_file}.clock", monotonic())
 
-    def _make_engine(self) -> NucleusEngine:
-        assert self._identity is not None and self._clock is not None
-        store = MemoryStore(int.from_bytes(os.urandom(8), "little") or 1, lease_time=self.config.lease_time)
+    async def _check_store(self) -> None:
+        from omni_core.io.redis_store import RedisAccess, check_access
+
+        config = self.config
+        assert config.store is not None
+        password = ""
+        if config.store_password_file:
+            password = await in_thread(lambda: load_secret(config.store_password_file, "store_password_file"))
+        self._access = RedisAccess(config.store, password, config.store_ca_file)
+        problem = await check_access(self._access)
+        if problem:
+            logger.warning("the store %s is not there (%s): starting from memory until it is", config.store, problem)
+
+    def _start_redis(self, store: SharedStore) -> None:
+        from omni_core.io.redis_store import RedisLink
+
+        assert self._access is not None
+        self._redis = RedisLink(store, self._access, self._on_store)
+        self._redis.start()
+
+    def _on_store(self) -> None:
+        if self._engine is not None and self._pump is not None:
+            self._engine.follow_store(monotonic())
+            self._pump.flush()
+
+    def _make_store(self) -> Store:
+        config = self.config
+        if config.store is not None:
+            self._shared = SharedStore(
+                f"{socket.gethostname()[:40]}-{os.urandom(4).hex()}",
+                config.clusters,
+                lifetime=HEARTBEATS_MISSED * config.heartbeat_interval,
+                random=os.urandom,
+                lease_time=config.lease_time,
+            )
+            return self._shared
+        store = MemoryStore(int.from_bytes(os.urandom(8), "little") or 1, lease_time=config.lease_time)
         if self._state is not None:
             self._state.restore(store)
+        return store
+
+    def _make_engine(self) -> NucleusEngine:
+        assert self._identity is not None and self._clock is not None
+        store = self._make_store()
         return NucleusEngine(
             self._identity,
             [replace(policy, allow_list=self._allow_files.lists.get(policy.name)) for policy in self._policies],

@@ -41,8 +41,10 @@ class ChangeLog:
         return len(self._live) <= self._mesh_limit
 
     @classmethod
-    def of(cls, mesh_limit: int, live: Iterable[Edge], departed: Iterable[tuple[int, PublicKey]], floor: int) -> ChangeLog:
-        """As somebody else kept it: both by their change numbers, ascending; departures up to ``floor`` are forgotten."""
+    def of(
+        cls, mesh_limit: int, live: Iterable[Edge], departed: Iterable[tuple[int, PublicKey]], floor: int
+    ) -> ChangeLog:
+        """As somebody else kept it: both by change number, ascending; departures up to ``floor`` are forgotten."""
         log = cls(mesh_limit)
         log._live.update((edge.key, edge) for edge in live)
         log._departed.update((key, number) for number, key in departed)

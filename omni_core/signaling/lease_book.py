@@ -80,6 +80,22 @@ class LeaseBook:
             self._put(lease)
         return len(fresh)
 
+    def place(self, lease: HeldLease) -> None:
+        """As somebody else decided, in place of what its key and its address had."""
+        self._drop(self._by_key.get(lease.key))
+        self._drop(self._by_address.get(lease.address))
+        self._put(lease)
+
+    def release(self, key: PublicKey) -> None:
+        """Whoever asks next may have its address."""
+        self._drop(self._by_key.get(key))
+
+    def get(self, key: PublicKey) -> HeldLease | None:
+        return self._by_key.get(key)
+
+    def by_address(self, address: bytes) -> HeldLease | None:
+        return self._by_address.get(address)
+
     def _give(self, key: PublicKey, address: bytes, pool: Vip4Pool, until: float) -> Lease:
         self._drop(self._by_key.get(key))
         self._drop(self._by_address.get(address))
