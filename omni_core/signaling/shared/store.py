@@ -1,0 +1,643 @@
+"""A Store that several Nuclei share, in a Redis. Sans-IO: its owner executes its commands and hands back replies.
+
+What is read comes from a replica in memory. What is written is decided there by scripts, one at a time for all Nuclei,
+and counts when the replica has heard of it by the stream of changes.
+
+    connected: commands ──> Redis ──> stream ──> replica         epoch of the database
+    branch:    the shared store is away; the replica goes on     an epoch of its own, from a known number on
+    rejoin:    load, claim again what was registered here, repeat what has gone, load again ──> connected
+
+Redis changed its run_id: it has restarted, and may have lost its last changes, whose numbers it will give again. So the
+database gets a new epoch then, and remembers up to which number the older one agrees (its lineage).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from itertools import islice
+
+from omni_core.constants import (
+    LEASE_TIME,
+    MESH_LIMIT,
+    STORE_CANDIDATES,
+    STORE_EXPIRE_INTERVAL,
+    STORE_OUTAGE,
+    STORE_PATIENCE,
+    STORE_TOUCH_INTERVAL,
+)
+from omni_core.signaling.denials import FOREVER, Denial
+from omni_core.signaling.edge import Edge
+from omni_core.signaling.endpoints import PackedEndpoint
+from omni_core.signaling.lease_book import HeldLease
+from omni_core.signaling.leases import Vip4Pool
+from omni_core.signaling.messages import Delta
+from omni_core.signaling.shared.commands import Command, Reply, Unexpected, pairs, word
+from omni_core.signaling.shared.entries import MalformedEntry, digits, pack_edge, unpack_entry
+from omni_core.signaling.shared.replica import Replica, Snapshot, parse_denial, parse_gone, parse_lease
+from omni_core.signaling.store import Change, Claimed, Conflict, Hint, Leased, Notice
+from omni_core.types import PublicKey, RandomBytes
+
+_BATCH = 500  # public keys in one command
+_EXPIRE_MAX = 500  # edges that depart by one command
+_HINTS_MAX = 1024
+
+
+class _Pending:
+    """Something that is decided elsewhere. ``alone``: does it in memory, when nobody answers."""
+
+    __slots__ = ("alone", "over", "since", "then")
+
+    def __init__(self, since: float, alone: Callable[[float], None]) -> None:
+        self.since = since
+        self.alone = alone
+        self.then: Callable[[float], None] | None = None  # once the replica has heard of it
+        self.over = False
+
+
+class _Claim(_Pending):
+    __slots__ = ("done", "edge")
+
+    def __init__(
+        self, since: float, edge: Edge, done: Claimed, alone: Callable[[Edge, float | None, Claimed, float], None]
+    ) -> None:
+        super().__init__(since, lambda now: alone(edge, None, self.done, now))
+        self.edge, self.done = edge, done
+
+
+class SharedStore:
+    """See Store. ``nucleus``: a name that no other Nucleus has; of this process, for they may share a key."""
+
+    def __init__(
+        self,
+        nucleus: str,
+        clusters: Collection[str],
+        *,
+        lifetime: float,
+        random: RandomBytes,
+        mesh_limit: int = MESH_LIMIT,
+        lease_time: float = LEASE_TIME,
+    ) -> None:
+        """``lifetime``: s from a heartbeat to an edge's departure, the same at all Nuclei."""
+        self.nucleus = nucleus
+        self.lease_time = lease_time
+        self.lifetime = lifetime
+        self.available = False
+        self.since_when: float | None = None  # that it is available, or is not
+        self.reason = "not connected yet"  # why it is not
+        self.heard: float | None = None  # its last reply
+        self._random = random
+        self._replica = Replica(self._new_epoch(), nucleus, clusters, lifetime, mesh_limit, lease_time)
+        self._shared_epoch = 0  # of the database, as it was last seen
+        self._lineage: OrderedDict[int, int] = (
+            OrderedDict()
+        )  # epoch -> number up to which the database's agrees with it
+        self._branches: OrderedDict[int, int] = OrderedDict()  # epochs of ours -> where they began
+        self._following = False  # the stream of changes
+        self._generation = 0
+        self._commands: list[Command] = []
+        self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        self._serial = 0
+        self._numbered: deque[tuple[int, int]] = deque()  # (change number, serial): waiting for the replica
+        self._claims: dict[PublicKey, _Claim] = {}
+        self._taking: set[PublicKey] = set()  # edges of other Nuclei that are being moved here
+        self._touched: set[PublicKey] = set()
+        self._touch_due = self._expire_due = 0.0
+        self._offset = 0.0  # of the shared store's clock to ours
+        self._refused: set[PublicKey] = set()  # while rejoining: claims that another one has better reasons for
+        self._denials: dict[PublicKey, Denial | None] = {}  # on a branch; None: taken back
+        self._notices: list[Notice] = []
+        self._hints: list[Hint] = []
+        self._loading = False
+
+    # --- owner ------------------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int | None:
+        """Number of the last change that the replica has; None: changes are not to be read now."""
+        return self._replica.position if self._following else None
+
+    @property
+    def generation(self) -> int:
+        """Of the connection. Grows when it was given up here: the owner makes another one."""
+        return self._generation
+
+    @property
+    def channel(self) -> str:
+        """Where hints for this Nucleus are published."""
+        return _channel(self.nucleus)
+
+    def take_commands(self) -> list[Command]:
+        """To be executed in this order, over one connection; each reply goes to ``on_reply``."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def on_connected(self, run_id: str, now: float) -> None:
+        """To the Redis with this run_id. Nothing but its commands may be executed on the connection."""
+        self._drop_connection()
+        epoch = digits(self._new_epoch())
+        self._send("hello", (run_id.encode(), epoch), self._on_hello)
+
+    def on_lost(self, reason: str, now: float) -> None:
+        """It could not be connected, or does not answer any more. Idempotent."""
+        self._drop_connection()
+        if self.available:
+            fork = self._replica.position
+            epoch = self._new_epoch()
+            self._branches[epoch] = fork
+            while len(self._branches) > 64:
+                self._branches.popitem(last=False)
+            self._replica.branch(epoch, now)
+        self.reason = reason
+        if self.available or self.since_when is None:
+            self.available, self.since_when = False, now
+            self._notices.append(Notice(False, reason))
+        self._touched.clear()
+        self._taking.clear()
+        self._claims.clear()
+        self._numbered.clear()
+        pending, self._pending = self._pending, OrderedDict()
+        for each in pending.values():
+            if not each.over:
+                each.alone(now)
+
+    def on_reply(self, command: Command, reply: Reply, now: float) -> None:
+        """What ``command`` gave. One of an earlier connection is ignored."""
+        if command.generation != self._generation:
+            return
+        try:
+            if word(reply) == "EPOCH":
+                self.on_lost("its contents were replaced", now)
+                return
+            self.heard = now
+            if len(reply) > 1 and command.script not in ("hello", "hint"):
+                self._offset = int(reply[1]) / 1000 - now
+            if command.done is not None:
+                command.done(reply, now)
+        except (Unexpected, MalformedEntry, ValueError, IndexError, TypeError) as error:
+            self.on_lost(f"it holds what is not ours ({error})"[:200], now)
+
+    def on_entries(self, entries: Iterable[tuple[int, bytes, bytes]], now: float) -> None:
+        """Changes of the stream, in order: (number, kind, value). Those that the replica has are ignored."""
+        for number, kind, value in entries:
+            if not self._following or number <= self._replica.position:
+                continue
+            if number != self._replica.position + 1:
+                self._following = False  # what was between was thrown away before it was read here
+                self._load()
+                return
+            try:
+                self._replica.apply(number, kind, value, now, self._offset)
+            except (Unexpected, MalformedEntry) as error:
+                self.on_lost(f"it holds what is not ours ({error})"[:200], now)
+                return
+            self._settle(now)
+
+    def on_hint(self, data: bytes) -> None:
+        """Of ``channel``."""
+        if len(data) == 64 and len(self._hints) < _HINTS_MAX:
+            self._hints.append(Hint(PublicKey(data[:32]), PublicKey(data[32:])))
+
+    # --- connecting -------------------------------------------------------------------------------------------------
+
+    def _drop_connection(self) -> None:
+        self._generation += 1
+        self._following = self._loading = False
+        self._commands.clear()
+
+    def _on_hello(self, reply: Reply, now: float) -> None:
+        epoch, lineage = int(reply[1]), {int(k): int(v) for k, v in pairs(reply[2])}
+        if epoch != self._shared_epoch:
+            agreed = lineage.get(self._shared_epoch)
+            self._branches = OrderedDict(
+                (branch, min(fork, agreed)) for branch, fork in self._branches.items() if agreed is not None
+            )
+            self._shared_epoch = epoch
+        self._lineage = OrderedDict(lineage)
+        self._refused.clear()
+        self._send("load", (digits(epoch),), self._on_first_load)
+
+    def _on_first_load(self, reply: Reply, now: float) -> None:
+        snapshot = self._snapshot(reply)
+        if not self.available:
+            self._rejoin(snapshot, now)
+        self._send("load", (digits(self._shared_epoch),), self._on_load)
+
+    def _rejoin(self, snapshot: Snapshot, now: float) -> None:
+        """What was so here in the meantime is made so there, unless somebody there knows better."""
+        replica = self._replica
+        for edge in replica.own():
+            entry = snapshot.entries.get(edge.key)
+            if entry is None or not _same(entry.edge, edge):
+                self._claim_again(edge, now)
+        self._touch([edge.key for edge in replica.own()])
+        for key, grave in replica.graves.items():
+            entry = snapshot.entries.get(key)
+            if entry is None or entry.edge.version > grave.version:
+                continue
+            if entry.number == grave.number or replica.is_own(entry.edge):
+                self._remove(key, grave.version, digits(grave.number))
+        for cluster, key in replica.leased:
+            lease = replica.held_lease(cluster, key)
+            if lease is not None and lease.until > now:
+                self._restore_lease(cluster, lease, now)
+        for key, denial in self._denials.items():
+            if denial is None:
+                self._send("undeny", (self._epoch_text, key))
+            elif denial.until > now:
+                self._send(*self._denial(denial, now))
+        self._denials.clear()
+
+    def _claim_again(self, edge: Edge, now: float) -> None:
+        heard = max(1, round((now - (edge.deadline - self.lifetime)) * 1000))
+
+        def done(reply: Reply, now: float) -> None:
+            if word(reply) != "OK":
+                self._refused.add(edge.key)
+
+        self._send("claim", self._claim_args(edge, "j", heard), done)
+
+    def _load(self) -> None:
+        if not self._loading:
+            self._loading = True
+            self._send("load", (self._epoch_text,), self._on_load)
+
+    def _on_load(self, reply: Reply, now: float) -> None:
+        snapshot = self._snapshot(reply)
+        self._loading = False
+        replica, was_available = self._replica, self.available
+        ours = [] if was_available else replica.own()
+        replica.reset(snapshot, self._shared_epoch, now)
+        self._following = True
+        if not was_available:
+            self.available, self.since_when, self.reason = True, now, ""
+            self._touch_due = now + STORE_TOUCH_INTERVAL
+            self._expire_due = now
+            self._notices.append(Notice(True, "connected"))
+            for edge in ours:  # registered while the rest was claimed again
+                entry = snapshot.entries.get(edge.key)
+                if edge.key not in self._refused and (entry is None or entry.edge.version < edge.version):
+                    self._claim_again(edge, now)
+        self._settle(now)
+
+    def _snapshot(self, reply: Reply) -> Snapshot:
+        head, floor, edges, gone, leases, denied = reply[2:8]
+        held: list[tuple[str, HeldLease]] = []
+        for name, value in pairs(leases):
+            held.append(parse_lease(name[:-33], name[-32:], value, self._offset))
+        return Snapshot(
+            int(head),
+            int(floor),
+            {PublicKey(key): unpack_entry(PublicKey(key), value) for key, value in pairs(edges)},
+            [parse_gone(key, value) for key, value in pairs(gone)],
+            held,
+            [parse_denial(key, value, self._offset) for key, value in pairs(denied)],
+        )
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _epoch_text(self) -> bytes:
+        return digits(self._shared_epoch)
+
+    def _new_epoch(self) -> int:
+        return int.from_bytes(self._random(8), "little") or 1
+
+    def _send(
+        self, script: str, args: tuple[bytes | int, ...], done: Callable[[Reply, float], None] | None = None
+    ) -> None:
+        self._commands.append(Command(script, args, done, generation=self._generation))
+
+    def _ask(
+        self,
+        script: str,
+        args: tuple[bytes | int, ...],
+        pending: _Pending,
+        decided: Callable[[Reply, float], Callable[[float], None] | None],
+    ) -> None:
+        """``decided`` gets the reply, and gives what to do when the replica has heard of it."""
+        self._serial += 1
+        serial = self._serial
+        self._pending[serial] = pending
+
+        def done(reply: Reply, now: float) -> None:
+            then = decided(reply, now)
+            if word(reply) != "OK":
+                self._pending.pop(serial, None)
+                pending.over = True
+                if then is not None:
+                    then(now)
+                return
+            pending.then = then
+            self._numbered.append((int(reply[2]), serial))
+            self._settle(now)
+
+        self._send(script, args, done)
+
+    def _settle(self, now: float) -> None:
+        while self._numbered and self._numbered[0][0] <= self._replica.position:
+            _, serial = self._numbered.popleft()
+            pending = self._pending.pop(serial, None)
+            if pending is not None and not pending.over:
+                pending.over = True
+                if pending.then is not None:
+                    pending.then(now)
+
+    def _claim_args(self, edge: Edge, kind: str, heard: int) -> tuple[bytes | int, ...]:
+        entry = pack_edge(edge, self.nucleus, edge.observed, edge.local)
+        return self._entry_args(edge.key, entry, kind, heard)
+
+    def _entry_args(self, key: PublicKey, entry: bytes, kind: str, heard: int) -> tuple[bytes | int, ...]:
+        life, lease_time = round(self.lifetime * 1000), round(self.lease_time * 1000)
+        return (self._epoch_text, key, entry, kind.encode(), heard, life, lease_time)
+
+    def _touch(self, keys: Iterable[PublicKey]) -> None:
+        left = iter(keys)
+        while batch := list(islice(left, _BATCH)):
+            self._send("touch", (self._epoch_text, round(self.lifetime * 1000), *batch))
+
+    def _remove_args(self, key: PublicKey, version: int, number: bytes) -> tuple[bytes | int, ...]:
+        lease_time = round(self.lease_time * 1000)
+        return (self._epoch_text, key, b"l", lease_time, digits(version), self.nucleus.encode(), number)
+
+    def _remove(self, key: PublicKey, version: int, number: bytes) -> None:
+        self._send("remove", self._remove_args(key, version, number))
+
+    def _restore_lease(self, cluster: str, lease: HeldLease, now: float) -> None:
+        left = round((lease.until - now) * 1000)
+        self._send("lease", (self._epoch_text, cluster.encode(), lease.key, left, b"1", lease.address))
+
+    def _denial(self, denial: Denial, now: float) -> tuple[str, tuple[bytes | int, ...]]:
+        left: bytes | int = b"" if denial.until == FOREVER else max(1, round((denial.until - now) * 1000))
+        return "deny", (self._epoch_text, denial.key, left, denial.reason.encode())
+
+    # --- Store: what may collide ------------------------------------------------------------------------------------
+
+    def claim(self, edge: Edge, deadline: float, now: float, done: Claimed) -> None:
+        if not self.available:
+            self._claim_alone(edge, deadline, done, now)
+            return
+        known = self._claims.get(edge.key)
+        if known is not None and known.edge.record == edge.record:
+            known.done = done  # asked again before it was answered
+            return
+        claim = _Claim(now, edge, done, self._claim_alone)
+        self._claims[edge.key] = claim
+        self._ask("claim", self._claim_args(edge, "j", 0), claim, partial(self._claim_decided, claim))
+
+    def _claim_decided(self, claim: _Claim, reply: Reply, now: float) -> Callable[[float], None]:
+        conflict: Conflict | None = None
+        if word(reply) == "TAKEN":
+            address, holder = reply[2], PublicKey(reply[3])
+            there = self._replica.get(holder)
+            conflict = Conflict(address, holder, there.observed if there is not None else None)
+
+        def then(now: float) -> None:
+            if self._claims.get(claim.edge.key) is claim:
+                del self._claims[claim.edge.key]
+            claim.done(conflict, now)
+
+        return then
+
+    def _claim_alone(self, edge: Edge, deadline: float | None, done: Claimed, now: float) -> None:
+        conflict = self._replica.conflict(edge, now)
+        if conflict is None:
+            edge.nucleus = self.nucleus
+            self._replica.put(edge, now + self.lifetime if deadline is None else deadline, now)
+        done(conflict, now)
+
+    def lease(self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, now: float, done: Leased) -> None:
+        alone = partial(self._lease_alone, cluster, key, wanted, pool, done)
+        if not self.available:
+            alone(now)
+            return
+
+        def decided(reply: Reply, now: float) -> Callable[[float], None]:
+            lease = pool.lease(bytes(reply[3])) if word(reply) == "OK" else None
+            return lambda now: done(lease, now)
+
+        candidates = self._candidates(cluster, key, wanted, pool, now)
+        lease_time = round(self.lease_time * 1000)
+        args: tuple[bytes | int, ...] = (self._epoch_text, cluster.encode(), key, lease_time, b"0", *candidates)
+        self._ask("lease", args, _Pending(now, alone), decided)
+
+    def _candidates(self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, now: float) -> list[bytes]:
+        """The one it holds, the one it wants, some that seem free, then those that lapsed first."""
+        replica = self._replica
+        held = replica.held_lease(cluster, key)
+        chosen = [address for address in (held.address if held else b"", wanted) if address in pool]
+        free: list[bytes] = []
+        lapsed: list[tuple[float, bytes]] = []
+        for address in pool.candidates(key):
+            if replica.find(cluster, address) is not None:
+                continue
+            lease = replica.leased_to(cluster, address)
+            if lease is None:
+                free.append(address)
+                if len(free) == STORE_CANDIDATES:
+                    break
+            elif lease.until <= now:
+                lapsed.append((lease.until, address))
+        return [*chosen, *free, *(address for _, address in sorted(lapsed)[:STORE_CANDIDATES])]
+
+    def _lease_alone(
+        self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, done: Leased, now: float
+    ) -> None:
+        self._replica.leased.add((cluster, key))
+        self._replica.lease(cluster, key, wanted, pool, now, done)
+
+    # --- Store: the rest of what is written -------------------------------------------------------------------------
+
+    def move(self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], now: float) -> None:
+        def alone(now: float) -> None:
+            known = self._replica.get(edge.key)
+            if known is not None and known.version == edge.version:
+                self._replica.heard(known, now + self.lifetime)
+                self._replica.move(known, observed, local, now)
+
+        if not self.available:
+            alone(now)
+            return
+        entry = pack_edge(edge, self.nucleus, observed, local)
+        args = self._entry_args(edge.key, entry, "m", 0)
+        self._ask("claim", args, _Pending(now, alone), lambda reply, now: None)
+
+    def touch(self, edge: Edge, deadline: float) -> None:
+        if not self.available:
+            self._replica.heard(edge, deadline)
+            return
+        if self._replica.is_own(edge):
+            self._touched.add(edge.key)
+            self._replica.touch(edge, deadline)
+        elif edge.key not in self._taking:
+            self._take_over(edge, deadline - self.lifetime)
+
+    def _take_over(self, edge: Edge, now: float) -> None:
+        """It is heard here now, not where it registered."""
+        self._taking.add(edge.key)
+
+        def alone(now: float) -> None:
+            known = self._replica.get(edge.key)
+            if known is not None:
+                self._replica.heard(known, now + self.lifetime)
+
+        def decided(reply: Reply, now: float) -> Callable[[float], None]:
+            return lambda now: self._taking.discard(edge.key)
+
+        self._ask("claim", self._claim_args(edge, "m", 0), _Pending(now, alone), decided)
+
+    def remove(self, key: PublicKey, now: float) -> None:
+        edge = self._replica.get(key)
+        if not self.available:
+            self._replica.take_out(key, now)
+        elif edge is not None:
+            alone = partial(self._replica.take_out, key)
+            args = self._remove_args(key, edge.version, b"")
+            self._ask("remove", args, _Pending(now, alone), lambda reply, now: None)
+
+    def deny(self, denial: Denial, now: float) -> None:
+        """Here at once; the others hear of it."""
+        self._replica.deny(denial, now)
+        self._tell_denial(denial.key, denial, now)
+
+    def undeny(self, key: PublicKey, now: float) -> None:
+        self._replica.undeny(key, now)
+        self._tell_denial(key, None, now)
+
+    def _tell_denial(self, key: PublicKey, denial: Denial | None, now: float) -> None:
+        def alone(now: float) -> None:
+            self._denials[key] = denial
+
+        if self.available:
+            script, args = ("undeny", (self._epoch_text, key)) if denial is None else self._denial(denial, now)
+            self._ask(script, args, _Pending(now, alone), lambda reply, now: None)
+        else:
+            alone(now)
+
+    def restore_leases(self, cluster: str, leases: Iterable[HeldLease], now: float) -> int:
+        if self.available:
+            fresh = [
+                lease
+                for lease in leases
+                if lease.until > now
+                and self._replica.held_lease(cluster, lease.key) is None
+                and self._replica.leased_to(cluster, lease.address) is None
+            ]
+            for lease in fresh:
+                self._restore_lease(cluster, lease, now)
+            return len(fresh)
+        taken = list(leases)
+        self._replica.leased.update((cluster, lease.key) for lease in taken)
+        return self._replica.restore_leases(cluster, taken, now)
+
+    def hint(self, target: PublicKey, asker: PublicKey) -> None:
+        edge = self._replica.get(target)
+        if self.available and edge is not None and edge.nucleus and not self._replica.is_own(edge):
+            self._send("hint", (_channel(edge.nucleus).encode(), target + asker))
+
+    # --- Store: time ------------------------------------------------------------------------------------------------
+
+    def handle_timer(self, now: float) -> None:
+        if not self.available:
+            self._replica.handle_timer(now)
+            return
+        oldest = next(iter(self._pending.values()), None)
+        if oldest is not None and now >= oldest.since + STORE_PATIENCE:
+            self.on_lost("it does not answer", now)
+            return
+        if self._touched and now >= self._touch_due:
+            self._touch(self._touched)
+            self._touched = set()
+            self._touch_due = now + STORE_TOUCH_INTERVAL
+        if now >= self._expire_due:
+            self._expire_due = now + STORE_EXPIRE_INTERVAL
+            life, lease_time = round(self.lifetime * 1000), round(self.lease_time * 1000)
+            self._send("expire", (self._epoch_text, life, lease_time, round(STORE_OUTAGE * 1000), _EXPIRE_MAX))
+
+    def next_timer(self) -> float | None:
+        if not self.available:
+            return self._replica.next_timer()
+        times = [self._expire_due]
+        if self._touched:
+            times.append(self._touch_due)
+        oldest = next(iter(self._pending.values()), None)
+        if oldest is not None:
+            times.append(oldest.since + STORE_PATIENCE)
+        return min(times)
+
+    # --- Store: what is read ----------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        return self._replica.epoch
+
+    def since(self, cluster: str, epoch: int, seen: int) -> int | None:
+        if epoch == self._replica.epoch:
+            return seen
+        forks = self._replica.forks
+        if epoch == self._shared_epoch:
+            until: int | None = seen
+        else:
+            until = self._lineage.get(epoch, self._branches.get(epoch))
+        if until is None or not self._shared_epoch:
+            return None
+        until = min(until, seen)
+        return until if forks is None else min(until, forks.get(cluster, 0))
+
+    def __len__(self) -> int:
+        return len(self._replica)
+
+    def get(self, key: PublicKey) -> Edge | None:
+        return self._replica.get(key)
+
+    def find(self, cluster: str, address: bytes) -> Edge | None:
+        return self._replica.find(cluster, address)
+
+    def denied(self, key: PublicKey, now: float) -> Denial | None:
+        return self._replica.denied(key, now)
+
+    def denials(self, now: float) -> Iterator[Denial]:
+        return self._replica.denials(now)
+
+    def take_changes(self) -> list[Change]:
+        return self._replica.take_changes()
+
+    def take_notices(self) -> list[Notice]:
+        notices, self._notices = self._notices, []
+        return notices
+
+    def take_hints(self) -> list[Hint]:
+        hints, self._hints = self._hints, []
+        return hints
+
+    def size(self, cluster: str) -> int:
+        return self._replica.size(cluster)
+
+    def head(self, cluster: str) -> int:
+        return self._replica.head(cluster)
+
+    def before(self, cluster: str, moment: float) -> int:
+        return self._replica.before(cluster, moment)
+
+    def delta(self, cluster: str, since: int, room: int) -> Delta:
+        return self._replica.delta(cluster, since, room)
+
+    def live(self, cluster: str) -> Iterator[Edge]:
+        return self._replica.live(cluster)
+
+    def is_mesh(self, cluster: str) -> bool:
+        return self._replica.is_mesh(cluster)
+
+    def leases(self, cluster: str) -> Iterator[HeldLease]:
+        return self._replica.leases(cluster)
+
+
+def _same(theirs: Edge, ours: Edge) -> bool:
+    return (theirs.nucleus, theirs.cluster, theirs.record, theirs.observed, theirs.local) == (
+        ours.nucleus, ours.cluster, ours.record, ours.observed, ours.local,
+    )  # fmt: skip
+
+
+def _channel(nucleus: str) -> str:
+    return f"omni:hints:{nucleus}"
