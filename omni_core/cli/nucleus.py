@@ -53,7 +53,7 @@ async def _run(config: NucleusConfig) -> None:
     driver.on_stopping = on_stopping
 
     def on_active() -> None:
-        clusters = ", ".join(f"{c.name} ({'open' if c.open else 'secret'})" for c in driver.status().clusters)
+        clusters = ", ".join(f"{c.name} ({'open' if c.open else c.admits_by})" for c in driver.status().clusters)
         started = {
             "event": "started",
             "port": driver.port,

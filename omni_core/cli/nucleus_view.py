@@ -30,7 +30,7 @@ def nucleus_page(status: Mapping[str, Any]) -> Group:
     clusters = [
         [
             cluster["name"],
-            "open" if cluster["open"] else "secret",
+            cluster["admits_by"],
             *(str(cluster[counter]) for counter in counters),
             f"{cluster['leases']} of {cluster['pool']}" if cluster["pool"] else "-",
         ]

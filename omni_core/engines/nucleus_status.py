@@ -10,7 +10,7 @@ from omni_core.signaling.messages import Status
 @dataclass
 class ClusterStatus:
     name: str
-    open: bool  # without a secret: whoever knows the Nucleus's key may join
+    open: bool  # without a secret and an allow list: whoever knows the Nucleus's key may join
     edges: int = 0  # live
     joins: int = 0  # since the start: registrations of new edges, and of edges that came back with a new record
     moves: int = 0  # new endpoints
@@ -21,6 +21,7 @@ class ClusterStatus:
     refused: dict[str, int] = field(default_factory=dict)  # refusals by the status that was answered, in lower case
     leases: int = 0  # VIP4s of the pool that are held
     pool: int = 0  # addresses that the pool has; 0: there is none
+    admits_by: str = ""  # "everyone", "secret", "12 keys" or "12 keys and secret"
 
     def count_refusal(self, status: Status) -> None:
         self.refusals += 1

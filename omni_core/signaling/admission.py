@@ -30,6 +30,17 @@ class ClusterPolicy:
     allow_list: AllowList | None = None  # None: every key
     pool: Vip4Pool | None = None  # of VIP4s for edges without one of their own; less those that the allow list reserves
 
+    @property
+    def open(self) -> bool:
+        return self.admission_key is None and self.allow_list is None
+
+    @property
+    def admits_by(self) -> str:
+        """For people."""
+        by = [f"{len(self.allow_list)} keys"] if self.allow_list is not None else []
+        by += ["secret"] if self.admission_key is not None else []
+        return " and ".join(by) or "everyone"
+
     def with_allow_list(self, allow_list: AllowList | None, pool: Vip4Pool | None) -> ClusterPolicy:
         """``pool``: as configured."""
         if pool is not None and allow_list is not None:

@@ -190,7 +190,8 @@ def test_peers_table(omni: Caller, run_dir: str) -> None:
 
 
 def test_nucleus_page(omni: Caller, run_dir: str) -> None:
-    nucleus = NucleusStatus(KEY, "00", 2, [ClusterStatus("wh", False, edges=2, joins=3, refusals=1)], {"bad_mac1": 4})
+    cluster = ClusterStatus("wh", False, edges=2, joins=3, refusals=1, admits_by="secret")
+    nucleus = NucleusStatus(KEY, "00", 2, [cluster], {"bad_mac1": 4})
     answer = {"lifecycle": "active", "port": 51820, "pid": 1, **asdict(nucleus)}
     with served(f"{run_dir}/nucleus.sock", FakeGanglion(answer).handlers()):
         outcome = omni("status", "--nucleus", "--run-dir", run_dir)
