@@ -109,6 +109,9 @@ RECENT_PEERS: Final = 90.0  # s; REGISTER_ACK lists peers that joined within (wh
 REQUEST_RETRY: Final = 1.0  # s; first retransmission of a signaling request, doubled up to
 REQUEST_RETRY_MAX: Final = 8.0  # s
 PUSH_INTERVAL: Final = 0.05  # s; joins within it go out in one push
+# Datagrams of all pushes, 15 us each. 80 meshes of 125 that come back at once change ten times a second each: so a push
+# carries what fits a datagram, and not one join.
+PUSHES_PER_SECOND: Final = 10_000
 SIGNALING_MAX: Final = 1200  # bytes of one signaling datagram: below every IPv6 path MTU (RFC 8200: 1280)
 NEGATIVE_TTL: Final = 5.0  # s that "no such peer" is believed
 REQUEST_ATTEMPTS: Final = 4  # sendings of a request: 1 + 2 + 4 + 8 = 15 s without an answer, then the Nucleus is lost

@@ -22,7 +22,6 @@ from omni_core.constants import (
     EDGE_REQUESTS_PER_SECOND,
     HEARTBEAT_INTERVAL,
     HEARTBEATS_MISSED,
-    PUSH_INTERVAL,
     RECENT_PEERS,
     UNREGISTERED_MAX,
 )
@@ -33,6 +32,7 @@ from omni_core.engines.nucleus_edges import EdgeRow, edge_rows
 from omni_core.engines.nucleus_events import DrainChanged, EdgeChanged, EdgeRefused, NucleusEvent, StoreChanged
 from omni_core.engines.nucleus_gate import Admitted, Gate
 from omni_core.engines.nucleus_limits import RegisterLimits
+from omni_core.engines.nucleus_push import PushSchedule
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
 from omni_core.errors import RemoteViolation
 from omni_core.session.events import SessionCreated, SessionRetired, SessionUsable
@@ -126,7 +126,7 @@ class NucleusEngine:
         self._parties: dict[PublicKey, _Party] = {}
         self._users: set[PublicKey] = set()  # registered, and not with another Nucleus as their last heartbeat said
         self._strangers: OrderedDict[PublicKey, None] = OrderedDict()  # parties that are not registered, oldest first
-        self._pushes: dict[str, float] = {}  # cluster -> when; PUSH_INTERVAL is one for all, so insertion is time order
+        self._pushes = PushSchedule()
         self._datagrams: list[tuple[bytes, Endpoint]] = []
         self._events: list[NucleusEvent] = []
         self._status = {p.name: ClusterStatus(p.name, p.open) for p in self._gate.policies.values()}
@@ -153,7 +153,7 @@ class NucleusEngine:
 
     def next_timer(self) -> float | None:
         drain = self._drain.next_timer() if self._drain is not None else None
-        times = (self._sessions.next_timer(), self._store.next_timer(), next(iter(self._pushes.values()), None), drain)
+        times = (self._sessions.next_timer(), self._store.next_timer(), self._pushes.next_timer(), drain)
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -161,9 +161,10 @@ class NucleusEngine:
         self._follow_sessions(now)
         self._store.handle_timer(now)
         self._follow_store(now)
-        for cluster in [name for name, when in self._pushes.items() if when <= now]:
-            del self._pushes[cluster]
+        while (cluster := self._pushes.take(now)) is not None:
+            before = len(self._datagrams)
             self._push(cluster)
+            self._pushes.pushed(len(self._datagrams) - before, now)
         if self._drain is not None and not self._drain.done:
             for key in self._drain.to_tell(now):
                 self._tell_to_leave(key)
@@ -214,7 +215,7 @@ class NucleusEngine:
             status.edges, status.change = self._store.size(name), self._store.head(name)
             policy = self._gate.policies[name]
             status.open, status.admits_by = policy.open, policy.admits_by
-            pool = self._gate.policies[name].pool
+            pool = policy.pool
             status.pool = pool.usable if pool is not None else 0
             status.leases = sum(1 for _ in self._store.leases(name))
         return NucleusStatus(
@@ -463,7 +464,7 @@ class NucleusEngine:
                 if edge.key in self._parties:
                     self._strangers[edge.key] = None
             if self._store.is_mesh(edge.cluster):
-                self._pushes.setdefault(edge.cluster, now + PUSH_INTERVAL)
+                self._pushes.changed(edge.cluster, now)
             vip4 = str(IPv4Address(edge.vip4)) if edge.vip4 else ""
             self._events.append(
                 EdgeChanged(kind, edge.cluster, edge.key, edge.name, vip4, unpack_endpoint(edge.observed))
