@@ -103,6 +103,7 @@ class SharedStore:
         self._claims: dict[PublicKey, _Claim] = {}
         self._taking: set[PublicKey] = set()  # edges of other Nuclei that are being moved here
         self._touched: set[PublicKey] = set()
+        self._touch_interval = min(STORE_TOUCH_INTERVAL, lifetime / 10)
         self._touch_due = self._expire_due = 0.0
         self._offset = 0.0  # of the shared store's clock to ours
         self._refused: set[PublicKey] = set()  # while rejoining: claims that another one has better reasons for
@@ -272,7 +273,7 @@ class SharedStore:
         self._following = True
         if not was_available:
             self.available, self.since_when, self.reason = True, now, ""
-            self._touch_due = now + STORE_TOUCH_INTERVAL
+            self._touch_due = now + self._touch_interval
             self._expire_due = now
             self._notices.append(Notice(True, "connected"))
             for edge in ours:  # registered while the rest was claimed again
@@ -549,7 +550,7 @@ class SharedStore:
         if self._touched and now >= self._touch_due:
             self._touch(self._touched)
             self._touched = set()
-            self._touch_due = now + STORE_TOUCH_INTERVAL
+            self._touch_due = now + self._touch_interval
         if now >= self._expire_due:
             self._expire_due = now + STORE_EXPIRE_INTERVAL
             life, lease_time = round(self.lifetime * 1000), round(self.lease_time * 1000)
