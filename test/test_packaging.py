@@ -189,7 +189,7 @@ def _requirement_paths(tmp_path: Path) -> list[str]:
     links = tmp_path / "requirements"
     links.mkdir()
     names = ("cbor2", "_cbor2", "cffi", "_cffi_backend", "cryptography", "nacl", "noise", "pyroute2", "yaml", "_yaml")
-    names += ("rich", "markdown_it", "mdurl", "pygments", "tomli", "pycparser", "typing_extensions")
+    names += ("redis", "rich", "markdown_it", "mdurl", "pygments", "tomli", "pycparser", "typing_extensions")
     for directory in map(Path, sys.path):
         for name in names:
             for found in [directory / name, directory / f"{name}.py", *directory.glob(f"{name}.*.so")]:

@@ -19,8 +19,9 @@ PYTHON=/usr/bin/python3
 # bpf/compat/README.md).
 APT_REQUIRED=(ethtool g++ iproute2 iperf3 iputils-ping libbpfcc libssl-dev linux-libc-dev make nftables python3 python3-bpfcc
   python3-dev python3-venv util-linux)
-# Wanted, but nothing fails without it: a second opinion on the native engine's C; Noise test vectors; what Qt needs.
-APT_OPTIONAL=(clang golang-github-flynn-noise-dev libfontconfig1 libgl1)
+# Wanted, but nothing fails without it: a second opinion on the native engine's C; Noise test vectors; what Qt needs;
+# Redis for tests (redis-tools has the program, without the service that redis-server would start).
+APT_OPTIONAL=(clang golang-github-flynn-noise-dev libfontconfig1 libgl1 redis-tools)
 
 inputs() { printf '%s\n' "${BASH_SOURCE[0]}" "$OMNI_ROOT/setup.cfg" "$REQUIREMENTS"/*.txt; }
 stamp() { inputs | omni_hash "$OMNI_ROOT" "$PREFIX" "$($PYTHON -V 2>&1)"; }

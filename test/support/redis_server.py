@@ -8,7 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-PROGRAM = shutil.which("redis-server")
+# Debian has the program in redis-tools, by the name of another one: it looks at its own name.
+PROGRAM = shutil.which("redis-server") or shutil.which("redis-check-rdb")
 START = 10.0  # s
 
 
@@ -34,8 +35,8 @@ class RedisServer:
         assert PROGRAM is not None
         with (self.directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [PROGRAM, "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"],
-                cwd=self.directory, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"],
+                executable=PROGRAM, cwd=self.directory, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         end = time.monotonic() + START
         while not self._answers():
