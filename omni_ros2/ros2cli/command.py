@@ -11,7 +11,7 @@ from ros2cli.verb import VerbExtension
 
 from omni_core.cli.main import COMMANDS, report
 
-VERBS = ("status", "peers", "sessions", "drops", "doctor", "wait", "token", "ping", "engine", "stop", "dds")
+VERBS = ("status", "peers", "sessions", "drops", "doctor", "wait", "token", "ping", "engine", "stop", "dds", "nucleus")
 GROUP = "omni_ros2.verb"
 
 
@@ -56,4 +56,4 @@ def _verb(name: str) -> type[Verb]:
 
 StatusVerb, PeersVerb, SessionsVerb, DropsVerb = map(_verb, ("status", "peers", "sessions", "drops"))
 DoctorVerb, WaitVerb, TokenVerb, PingVerb = map(_verb, ("doctor", "wait", "token", "ping"))
-EngineVerb, StopVerb, DdsVerb = map(_verb, ("engine", "stop", "dds"))
+EngineVerb, StopVerb, DdsVerb, NucleusVerb = map(_verb, ("engine", "stop", "dds", "nucleus"))
