@@ -214,14 +214,17 @@ class Net:
         clusters: Iterable[ClusterPolicy] = (ClusterPolicy("fleet"),),
         nuclei: int = 1,
         nucleus_keys: int = 1,
+        shared: bool = False,
         **options: object,
     ) -> None:
-        """``nucleus_keys``: 1 for all Nuclei, or one each. ``options``: of the engines."""
+        """``nucleus_keys``: 1 for all Nuclei, or one each. ``shared``: one store for all of them, which outlives them;
+        only one of them hears of its changes, so the others push nothing. ``options``: of the engines."""
         self.rng = random.Random(seed)
         self.now = 1000.0
         self.clusters = list(clusters)
         self.options = options
         self.mesh_limit = MESH_LIMIT
+        self.shared = MemoryStore(self.rng.getrandbits(63) + 1) if shared else None
         identities = [Identity.generate(self.rng.randbytes) for _ in range(nucleus_keys)]
         self.nuclei = [self._server(number, identities[number % nucleus_keys]) for number in range(nuclei)]
         self.edges: dict[Endpoint, Edge] = {}
@@ -260,7 +263,7 @@ class Net:
             self.clusters,
             random=self.rng.randbytes,
             unix_ns=self.unix_ns,
-            store=MemoryStore(self.rng.getrandbits(63) + 1, self.mesh_limit),
+            store=MemoryStore(self.rng.getrandbits(63) + 1, self.mesh_limit) if self.shared is None else self.shared,
             **self.options,  # type: ignore[arg-type]
         )
 

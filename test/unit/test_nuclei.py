@@ -121,6 +121,26 @@ def test_the_count_of_changes_goes_along(net: Net) -> None:
     assert late.used == 1
 
 
+def test_with_a_shared_store_nothing_is_told_twice(seed: int) -> None:
+    net = Net(seed, nuclei=2, shared=True)
+    edges = settled(net, 4)
+    net.run(60)
+    told = [(len(edge.of(PeerJoined)), len(edge.of(PeerLeft))) for edge in edges]
+    cursors = [(edge.roster.cursor.epoch, edge.roster.cursor.seen) for edge in edges]
+    net.nuclei[0].up = False
+    assert net.run(FAILOVER, lambda: all(edge.used == 1 for edge in edges))
+    net.run(300)
+    net.restart_nucleus()
+    assert net.run(300, lambda: all(edge.used == 0 for edge in edges))
+    net.run(200)
+    assert [(len(edge.of(PeerJoined)), len(edge.of(PeerLeft))) for edge in edges] == told
+    assert [(edge.roster.cursor.epoch, edge.roster.cursor.seen) for edge in edges] == cursors
+    assert net.nucleus.status(net.now).clusters[0].edges == 4
+    edges[0].stop()
+    net.run(60)
+    assert all(len(edge.of(PeerLeft)) == 1 for edge in edges[1:])
+
+
 def test_a_question_that_the_dead_one_did_not_answer_goes_to_the_next(net: Net) -> None:
     a, b = settled(net, 2)
     net.nuclei[0].up = False
