@@ -18,7 +18,9 @@ class Departed:
     def mark(self, public_key: PublicKey, version: int, now: float) -> None:
         """``version`` of the latest record known of it."""
         known = self._marks.pop(public_key, None)
-        self._marks[public_key] = (max(version, known[0] if known else 0), now)
+        if known is not None and now - known[1] < TOMBSTONE_TIME:
+            version = max(version, known[0])
+        self._marks[public_key] = (version, now)
         while len(self._marks) > TOMBSTONES_MAX or now - next(iter(self._marks.values()))[1] >= TOMBSTONE_TIME:
             self._marks.popitem(last=False)
 
