@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support import redis_server
 from support.real_edges import RealEdges
 
 from bench.nucleus.processes import NucleusProcess
@@ -83,6 +84,32 @@ def test_metrics_and_health_of_a_nucleus_with_edges(start: Start, seed: int) -> 
     assert found["omni_nucleus_joins_total"] == found["omni_nucleus_handshakes_total"] == 5
     assert found["omni_nucleus_bytes_total"] > 1000 and found["omni_nucleus_batch_seconds_count"] > 0
     assert nucleus.status()["http"] == url.removeprefix("http://")
+
+
+@pytest.mark.skipif(redis_server.PROGRAM is None, reason="there is no redis-server here")
+def test_a_redis_that_is_away_is_said_and_served_through(start: Start, seed: int, tmp_path: Path) -> None:
+    redis = redis_server.RedisServer(tmp_path)
+    redis.start()
+    try:
+        nucleus = start(store=redis.url, log_format="json", http_listen="127.0.0.1:0")
+        url = http_of(nucleus)
+        with RealEdges([nucleus.settings], 3, seed) as edges:
+            assert edges.run(20, lambda: metrics(url)["omni_nucleus_store_up"] == 1)
+            assert edges.run(20, lambda: edges.registered == 3)
+            redis.kill()
+            assert edges.run(20, lambda: metrics(url)["omni_nucleus_store_up"] == 0)
+            code, text = get(f"{url}/readyz")
+            store = json.loads(text)["store"]
+            assert (code, store["kind"], store["available"]) == (200, "redis", False) and store["text"]
+            assert metrics(url)["omni_nucleus_edges"] == 3
+            redis.start()
+            assert edges.run(30, lambda: metrics(url)["omni_nucleus_store_up"] == 1)
+            assert edges.run(30, lambda: metrics(url)["omni_nucleus_edges"] == 3)
+        end(nucleus)
+    finally:
+        redis.kill()
+    events = [json.loads(line)["event"] for line in nucleus.log.read_text().splitlines()]
+    assert [event for event in events if event.startswith("store_")][-2:] == ["store_lost", "store_back"]
 
 
 def test_json_lines(start: Start, seed: int) -> None:
