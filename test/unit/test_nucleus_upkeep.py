@@ -7,11 +7,12 @@ import ipaddress
 import json
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import redis_server
 from support.command_line import Outcome, omni_process
 from support.edges import make_edge
 
@@ -82,6 +83,7 @@ async def test_what_was_backed_up_is_restored_elsewhere(driver: NucleusDriver, t
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     other = await begin(tmp_path / "second")
     try:
+        other.engine.store.claim(make_edge(9, key=key(9), vip4=b""), monotonic() + 90, monotonic(), lambda *_: None)
         # Somebody else has an address of the backup by now, and one key another address.
         taken = leases(driver)[key(1)]
         lease(other, 99_999, taken)
@@ -98,7 +100,7 @@ async def test_what_was_backed_up_is_restored_elsewhere(driver: NucleusDriver, t
         expected = {**leases(driver), key(2): free, key(99_999): taken}
         del expected[key(1)]
         assert leases(other) == expected
-        assert other.engine.store.denied(key(9), monotonic()) is not None
+        assert other.engine.store.denied(key(9), monotonic()) is not None and other.engine.store.get(key(9)) is None
         again = await admin(other, "restore", str(file))
         assert "0 leases restored" in again.out and "6498 that are there already" in again.out
         assert "left out: 2 that are held otherwise now" in again.out
@@ -106,6 +108,37 @@ async def test_what_was_backed_up_is_restored_elsewhere(driver: NucleusDriver, t
         await other.cleanup()
     state = decode_state((tmp_path / "second/nucleus.key.state").read_text(), "")
     assert len(state.leases["fleet"]) == 6500  # it outlives the next restart
+
+
+@pytest.mark.skipif(redis_server.PROGRAM is None, reason="there is no redis-server here")
+async def test_from_memory_into_a_redis_that_nuclei_share(driver: NucleusDriver, tmp_path: Path) -> None:
+    for n in range(1, 101):
+        lease(driver, n)
+    driver.engine.deny(Denial(key(9), FOREVER, "stolen"), monotonic())
+    assert (await admin(driver, "backup", str(tmp_path / "backup.json"))).code == 0
+    redis = redis_server.RedisServer(tmp_path)
+    redis.start()
+    nuclei = [await begin(tmp_path / str(number), store=redis.url) for number in range(2)]
+    try:
+        await until(lambda: all(each.status().store.available for each in nuclei))
+        restored = await admin(nuclei[0], "restore", str(tmp_path / "backup.json"))
+        assert "100 leases restored, 1 keys" in restored.out
+        for each in nuclei:
+            await until(lambda each=each: leases(each) == leases(driver))
+            await until(lambda each=each: each.engine.store.denied(key(9), monotonic()) is not None)
+        again = await admin(nuclei[1], "backup", str(tmp_path / "again.json"))
+        assert "100 leases, 1 keys" in again.out
+    finally:
+        for each in nuclei:
+            await each.cleanup()
+        redis.kill()
+
+
+async def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    end = monotonic() + timeout
+    while not condition():
+        assert monotonic() < end
+        await asyncio.sleep(0.02)
 
 
 async def test_files_that_are_no_backup(driver: NucleusDriver, tmp_path: Path) -> None:
