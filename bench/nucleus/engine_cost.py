@@ -42,6 +42,8 @@ class Cost:
     messages: dict[str, int] = field(default_factory=dict)
     bytes_per_edge: float = 0.0  # when all are registered, one session each
     bytes_per_edge_renewed: float = 0.0  # when all have renewed, old sessions still receive
+    look_up_us: float = 0.0  # Store.find alone, by VIP4
+    core_percent: float = 0.0  # of one core: everything that the engine did over 130 s of heartbeats and one renewal
     memory: str = ""
     drops: dict[str, int] = field(default_factory=dict)
 
@@ -49,7 +51,8 @@ class Cost:
         costs = "  ".join(f"{name} {value:7.1f}" for name, value in self.us.items())
         return (
             f"{self.edges:6} edges / {self.clusters:3} clusters: us  {costs}   "
-            f"{self.memory} {self.bytes_per_edge:7.0f} B/edge, {self.bytes_per_edge_renewed:7.0f} with two sessions"
+            f"{self.memory} {self.bytes_per_edge:7.0f} B/edge, {self.bytes_per_edge_renewed:7.0f} with two sessions   "
+            f"look-up {self.look_up_us:.2f} us   steady {self.core_percent:.1f} % of a core"
         )
 
 
@@ -64,6 +67,7 @@ class Bench:
         self._profile = profile
         self._profiler = cProfile.Profile()
         self._samples: dict[str, list[float]] = defaultdict(list)
+        self._spent = 0.0
         if memory == "trace":
             tracemalloc.start()
         self.engine = NucleusEngine(
@@ -85,7 +89,10 @@ class Bench:
             self._settle("heartbeat", self._remote.timers(self.now), first=True)
         for at in range(0, QUERIES, 256):
             self._settle("query", self._remote.query(min(256, QUERIES - at), self.now), first=True)
+        self._look_up()
+        spent, began = self._spent, self.now
         self._renew()
+        self.cost.core_percent = 100 * (self._spent - spent) / (self.now - began)
         self.cost.bytes_per_edge_renewed = (self._memory() - before) / edges
         assert self._remote.states() == {"registered": edges}, self._remote.states()
         self._remote.close()
@@ -96,6 +103,16 @@ class Bench:
         if self._profile:
             pstats.Stats(self._profiler).sort_stats("tottime").print_stats(45)
         return self.cost
+
+    def _look_up(self) -> None:
+        store = self.engine.store
+        rng = random.Random(0)
+        edges = [edge for n in range(self.cost.clusters) for edge in store.live(f"cluster-{n}")]
+        sample = [(edge.cluster, edge.vip4) for edge in rng.choices(edges, k=20000)]
+        start = time.thread_time()
+        for cluster, vip4 in sample:
+            store.find(cluster, vip4)
+        self.cost.look_up_us = (time.thread_time() - start) / len(sample) * 1e6
 
     def _renew(self) -> None:
         """Until each has a second session: the engine's timers and the clients' in steps."""
@@ -114,7 +131,9 @@ class Bench:
         if (due := self.engine.next_timer()) is not None and due <= self.now:
             self.engine.handle_timer(self.now)
             answers = self.engine.take_datagrams()
-            self._samples["timer"].append((time.thread_time() - start) * 1e6)
+            spent = time.thread_time() - start
+            self._spent += spent
+            self._samples["timer"].append(spent * 1e6)
             self._settle("pushed", answers)
 
     def _settle(self, name: str, datagrams: Sent, *, first: bool = False) -> None:
@@ -142,6 +161,7 @@ class Bench:
             engine.take_events()
             engine.next_timer()
             spent = clock() - start
+            self._spent += spent
             if profiling:
                 self._profiler.disable()
             if len(batch) == BATCH or len(datagrams) < BATCH:
