@@ -43,9 +43,6 @@ from omni_core.signaling.book import PeerBook
 from omni_core.signaling.client_events import (
     ClientEvent,
     NucleusLost,
-    PeerJoined,
-    PeerLeft,
-    Punch,
     Refused,
     Registered,
     Vip4Leased,
@@ -64,7 +61,7 @@ from omni_core.signaling.messages import (
     RegisterAck,
     Status,
 )
-from omni_core.signaling.queries import Queries
+from omni_core.signaling.news import ClusterNews
 from omni_core.signaling.requests import Requests
 from omni_core.signaling.roster import Roster
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
@@ -116,7 +113,6 @@ class NucleusClient:
         self.replaceable = False  # another Nucleus is ready: give this one up soon
         self.nucleus = nucleus
         self.observed: Endpoint | None = None  # where the Nucleus saw us last
-        self.cluster_size = 0
         self._key = identity.public_key
         self._cluster = cluster
         self._record = record
@@ -133,10 +129,13 @@ class NucleusClient:
         self._standby_interval = STANDBY_INTERVAL
         self._backoff = Backoff(STANDBY_RETRY, STANDBY_RETRY_MAX, self._fraction)
         self._vital: Requests[_Subject] = Requests(self._fraction)  # at most one is open
-        self._queries = Queries(self._book, self.drops, self._fraction)
         self._own_roster = roster is None
         self._roster = roster or Roster()
         self._cursor = self._roster.cursor
+        self._events: list[ClientEvent] = []
+        self._news = ClusterNews(
+            self._book, self._roster, self.drops, fraction=self._fraction, emit=lambda event: self._events.append(event)
+        )
         self._interval = HEARTBEAT_INTERVAL
         self._heartbeat_at: float | None = None
         self._retry_at: float | None = None  # connect, or register again
@@ -144,7 +143,6 @@ class NucleusClient:
         self._lost_at: float | None = None  # tell the owner that nobody answers
         self._told_lost = False
         self._told_refusal = ""
-        self._events: list[ClientEvent] = []
 
     # --- what the owner wants -------------------------------------------------------------------------------------
 
@@ -172,6 +170,10 @@ class NucleusClient:
     def ready(self) -> bool:
         """On standby, and as far as we know a REGISTER would be answered at once."""
         return self._state is _State.STANDBY and self.health.faultless_since is not None and not self.doubtful
+
+    @property
+    def cluster_size(self) -> int:
+        return self._news.size
 
     def owns(self, session: int) -> bool:
         return self._connection.owns(session)
@@ -249,13 +251,13 @@ class NucleusClient:
 
     def take_queries(self) -> list[bytes]:
         """The addresses that were asked for and not answered, to ask another Nucleus; they are forgotten here."""
-        return self._queries.take_open()
+        return self._news.take_open()
 
     def ask_for(self, addresses: Sequence[bytes], now: float) -> None:
         """As ``query``, for what another client has taken."""
         for address in addresses:
-            self._queries.ask(address, now)
-        self._follow_queries()
+            self._news.ask(address, now)
+        self._send_questions()
 
     def stop(self, now: float) -> None:
         """Say goodbye and forget the Nucleus; send what ``take_datagrams`` has afterwards. Idempotent."""
@@ -268,7 +270,7 @@ class NucleusClient:
         self._disconnect(now)
         self._state, self._wanted = _State.IDLE, False
         self._retry_at = self._lost_at = self._pause_at = None
-        self._queries.clear()
+        self._news.clear()
         if self._own_roster:
             self._roster.clear()
 
@@ -298,8 +300,8 @@ class NucleusClient:
 
     def query(self, address: Vip | Mac | PublicKey, now: float) -> None:
         """QueryAnswered follows, at once when "no such peer" is still fresh, else within about QUEUE_TIME."""
-        self._queries.ask(address if isinstance(address, bytes) else address.packed, now)
-        self._follow_queries()
+        self._news.ask(address if isinstance(address, bytes) else address.packed, now)
+        self._send_questions()
 
     # --- pump -----------------------------------------------------------------------------------------------------
 
@@ -324,7 +326,7 @@ class NucleusClient:
     def next_timer(self) -> float | None:
         departures = self._roster.next_timer() if self._state is _State.REGISTERED else None
         times = (
-            self._vital.next_timer(), self._queries.next_timer(), self._heartbeat_at, self._retry_at, self._lost_at,
+            self._vital.next_timer(), self._news.next_timer(), self._heartbeat_at, self._retry_at, self._lost_at,
             self._pause_at, departures,
         )  # fmt: skip
         return min((t for t in times if t is not None), default=None)
@@ -335,10 +337,10 @@ class NucleusClient:
                 self._send_vital(request.subject, request.number, now)
             else:
                 self._interrupted(f"the Nucleus at {self._connection.places} stopped answering; is it running?", now)
-        self._queries.handle_timer(now)
-        self._follow_queries()
+        self._news.handle_timer(now)
+        self._send_questions()
         if self._state is _State.REGISTERED:
-            self._events += [PeerLeft(key) for key in self._roster.departed(now)]
+            self._news.take_departures(now)
         if self._heartbeat_at is not None and self._heartbeat_at <= now:
             self._sync(now)
         if self._pause_at is not None and self._pause_at <= now:
@@ -470,10 +472,7 @@ class NucleusClient:
         elif isinstance(message, PeerInfo):
             self._on_peer_info(message, now)
         elif isinstance(message, ConnectHint):
-            peer = self._book.peer(message.peer)
-            if peer is not None:
-                self._roster.found(peer[0].public_key)
-                self._events.append(Punch(*peer))
+            self._news.hinted(message)
         else:
             raise RemoteViolation(DropReason.SIGNALING_MALFORMED, "a request to an edge")
 
@@ -498,8 +497,8 @@ class NucleusClient:
         if self._wants_vip4 and ack.lease is None:
             self._events.append(Vip4NotLeased(ack.reason, lost=False))
         self._apply(ack.delta, now)
-        self._queries.ask_again()
-        self._follow_queries()
+        self._news.ask_again()
+        self._send_questions()
 
     def _waits_for_record(self, ack: RegisterAck, now: float) -> bool:
         """The Nucleus leases us another VIP4 than our record has, or has given that to somebody else."""
@@ -563,32 +562,16 @@ class NucleusClient:
             if self._state is _State.REGISTERED:
                 self._register_anew(now)
             return
-        self._queries.on_answer(info, now)
-        self._follow_queries()
+        self._news.answered(info, now)
+        self._send_questions()
 
-    def _follow_queries(self) -> None:
-        for message in self._queries.take_messages():
+    def _send_questions(self) -> None:
+        for message in self._news.take_questions():
             if self._state is _State.REGISTERED:
                 self._connection.send(message)
-        for answer in self._queries.take_answers():
-            if answer.record is not None:
-                self._roster.found(answer.record.public_key)
-            self._events.append(answer)
-
-    # --- changes --------------------------------------------------------------------------------------------------
 
     def _apply(self, delta: Delta, now: float) -> None:
-        self.cluster_size = delta.size
-        if self._roster.take(delta):
-            for peer in [self._book.peer(entry) for entry in delta.joins]:
-                if peer is not None:
-                    self._roster.joined(peer[0].public_key)
-                    self._events.append(PeerJoined(*peer))
-            for key in delta.leaves:
-                if key != self._key:
-                    self._roster.left(key)
-                    self._events.append(PeerLeft(key))
-        self._roster.settle(delta, now, self._patience)
+        self._news.apply(delta, self._patience, now)
         if self._cursor.behind:
             self._sync(now)
 
