@@ -70,6 +70,7 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("key", status["public_key"]),
         ("nucleus", f"{status['nucleus_state']}{reason}{seen}"),
         *(("", _nucleus(link)) for link in nuclei if len(nuclei) > 1),
+        ("gossip", _gossip(status.get("gossip", {}))),
         ("peers", f"{up} up of {len(status['peers'])} known{_cluster(status)}"),
         (
             "traffic",
@@ -79,6 +80,16 @@ def summary(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _gossip(counted: Mapping[str, Any]) -> str:
+    if not counted.get("active"):
+        return ""
+    recalled = f", {counted['recalled']} peers of before tried" if counted["recalled"] else ""
+    return (
+        f"no Nucleus answers, peers tell each other: {counted['sent']} messages sent, "
+        f"{counted['taken']} entries taken, {counted['refused']} refused{recalled}"
+    )
 
 
 def _nucleus(link: Mapping[str, Any]) -> str:
