@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -219,17 +219,14 @@ async def check_access(access: RedisAccess) -> str:
     try:
         await asyncio.wait_for(_run_id(client), 2 * STORE_PATIENCE)
         await asyncio.wait_for(client.script_load(load_scripts()["hello"]), STORE_PATIENCE)
-    except (AuthenticationError, NoPermissionError) as error:
-        raise SystemRefused(
-            what,
-            f"refuses us ({sentence(error)})",
-            "correct the user in store and the password in store_password_file; the user needs all commands on omni:*",
-        ) from None
+    except NoPermissionError as error:
+        raise _refused(what, error) from None
     except ResponseError as error:
         return sentence(error)
     except (RedisError, OSError, asyncio.TimeoutError) as error:
-        cause: BaseException | None = error
-        while cause is not None:
+        for cause in _causes(error):
+            if isinstance(cause, AuthenticationError):
+                raise _refused(what, error) from None
             if isinstance(cause, ssl.SSLError):
                 raise SystemRefused(
                     what,
@@ -237,18 +234,33 @@ async def check_access(access: RedisAccess) -> str:
                     "set store_ca_file to the CA of its certificate, and the host in store to a name in it; "
                     "without TLS the URL begins with redis://",
                 ) from None
-            cause = cause.__cause__ or cause.__context__
         return sentence(error)
     finally:
         await _close(client)
     return ""
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """redis-py wraps some errors into its ConnectionError."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _refused(what: str, error: RedisError | OSError | asyncio.TimeoutError) -> SystemRefused:
+    return SystemRefused(
+        what,
+        f"refuses us ({sentence(error)})",
+        "correct the user in store and the password in store_password_file; the user needs all commands on omni:*",
+    )
+
+
 def sentence(error: BaseException) -> str:
     """What is told of an error. Never what we sent."""
     if isinstance(error, asyncio.TimeoutError) or not str(error):
         return "does not answer in time"
-    return "".join(c for c in str(error) if c.isprintable())[:OUTPUT_LIMIT]
+    return "".join(c for c in str(error) if c.isprintable())[:OUTPUT_LIMIT].rstrip(".")
 
 
 async def _run_id(client: Any) -> str:

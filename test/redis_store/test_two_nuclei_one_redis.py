@@ -1,4 +1,4 @@
-"""Stores of two Nuclei on one real Redis: what one registers the other one knows, and what only one can have one gets."""
+"""Stores of two Nuclei on one real Redis: what one registers the other one knows; what only one can have, one gets."""
 
 from __future__ import annotations
 

@@ -14,10 +14,13 @@ START = 10.0  # s
 
 
 class RedisServer:
-    """Keeps nothing on disk: after ``kill`` and ``start`` it is empty. ``directory``: short enough for a socket."""
+    """Keeps nothing on disk, unless its ``options`` say so: after ``kill`` and ``start`` it is empty. ``directory``:
+    short enough for a socket.
+    """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
+        self.options = options
         self.socket = directory / "redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -35,7 +38,8 @@ class RedisServer:
         assert PROGRAM is not None
         with (self.directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"],
+                ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no",
+                 *self.options],
                 executable=PROGRAM, cwd=self.directory, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         end = time.monotonic() + START
@@ -57,6 +61,6 @@ class RedisServer:
                 connection.settimeout(1)
                 connection.connect(str(self.socket))
                 connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
