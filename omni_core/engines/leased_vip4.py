@@ -1,7 +1,7 @@
 """The VIP4 of an edge that has one leased (``vip4: auto``). Part of the Ganglion engine.
 
-What the Nucleus leases is put into a new record, for the Nucleus and the peers, and told to the driver, which puts it on
-the interface. A lease is not believed blindly: an address of the underlay, or a network that swallows it, is refused.
+What the Nucleus leases is put into a new record, for the Nucleus and the peers, and told to the driver, which puts it
+on the interface. A lease is not believed blindly: a network that swallows addresses of the underlay is refused.
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ class FakeGanglion:
         if self.refusal:
             raise RegistrationRefused(self.refusal)
         up = sum(p["state"] == "up" for p in (await self.status(request))["peers"])
-        return {"peers": up, "reached": up >= request["peers"]}
+        has_vip4 = bool((await self.status(request))["vip4"])
+        return {"peers": up, "reached": up >= request["peers"] and (has_vip4 or not request["vip4"])}
 
 
 @pytest.fixture
@@ -152,6 +153,15 @@ def test_status_and_peers_say_who_listens_to_what(omni: Caller, run_dir: str) ->
         strict=True,
     ):
         assert all(text in row for text in texts), row
+
+
+def test_status_has_a_line_while_peers_help_each_other(omni: Caller, run_dir: str) -> None:
+    told = GossipStatus(active=True, sent=7, taken=3, refused=1, recalled=2)
+    with_gossip = FakeGanglion(ganglion(peer(), gossip=told, nucleus_state="connecting"), ganglion(peer()))
+    with running(with_gossip.handlers(), run_dir):
+        page, quiet = omni("status").stdout, omni("status").stdout
+    assert "peers tell each other: 7 messages sent, 3 entries taken, 1 refused, 2 peers of before tried" in page
+    assert "gossip" not in quiet
 
 
 def test_status_says_why_it_is_not_registered(omni: Caller, run_dir: str) -> None:
@@ -330,6 +340,19 @@ def test_wait_times_out_with_the_missing_named(omni: Caller, run_dir: str) -> No
         outcome = omni("wait", "--peers", "4", "--timeout", "0.3", "--run-dir", run_dir)
     outcome.assert_refused(5, "wait", "1 of 4 peers up after 0.3 s", "robot-3 is lost", "2 not known at all")
     assert 0.3 <= time.monotonic() - began < 3
+
+
+def test_wait_for_an_address(omni: Caller, run_dir: str) -> None:
+    where = ("--vip4", "--timeout", "0.3", "--run-dir", run_dir)
+    with served(socket_of(run_dir), FakeGanglion(ganglion(vip4_leased=True)).handlers()):
+        assert omni("wait", *where) == (0, "0 peers up, VIP 10.77.0.1/24\n", "")
+        assert "10.77.0.1/24 (leased), fd6f" in omni("status", "--run-dir", run_dir).out
+    with served(socket_of(run_dir), FakeGanglion(ganglion(peer("robot-2"))).handlers()):
+        outcome = omni("wait", "--peers", "1", *where)
+    assert outcome == (0, "1 peer up: robot-2, VIP 10.77.0.1/24\n", "")
+    with served(socket_of(run_dir), FakeGanglion(ganglion(peer("robot-2"), vip4="")).handlers()):
+        omni("wait", *where).assert_refused(5, "wait", "no VIP4 after 0.3 s")
+        omni("wait", "--peers", "1", *where).assert_refused(5, "wait", "1 of 1 peer up after 0.3 s; no VIP4")
 
 
 def test_wait_times_out_without_a_ganglion(omni: Caller, run_dir: str) -> None:

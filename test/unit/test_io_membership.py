@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface
+
 import pytest
 
 from omni_core.config import ganglion
@@ -11,7 +13,7 @@ from omni_core.crypto.token import JoinToken
 from omni_core.engines.settings import NucleusSettings
 from omni_core.errors import ConfigError
 from omni_core.io import membership
-from omni_core.io.membership import host_name, load_membership, make_settings
+from omni_core.io.membership import host_name, load_membership, make_settings, overlay_plan, save_vip4
 from omni_core.io.underlay import Names
 from omni_core.types import Endpoint
 from omni_core.wire.hello import CAPABILITY_BULK, CAPABILITY_GROUPS
@@ -86,6 +88,36 @@ def test_peers_are_told_whether_groups_are_looked_after(tmp_path, multicast, spd
     assert bool(settings.capabilities & CAPABILITY_GROUPS) is told and settings.capabilities & CAPABILITY_BULK
     assert (settings.multicast_learn, settings.spdp_cache) == (multicast == "learn", spdp_cache == "on")
     assert settings.bridged
+
+
+def test_a_leased_vip_is_remembered(tmp_path, private, caplog):
+    values = {"key_file": str(tmp_path / "key"), "token_file": private("token", token(None)), "vip4": "auto"}
+    config = ganglion.validate(values)
+    found = load_membership(config)
+    assert found.vip4 is None
+    settings = make_settings(config, found, Names(), 1418, [])
+    assert settings.vip4 is None and settings.vip4_auto
+    leased = IPv4Interface("10.77.0.100/24")
+    save_vip4(config.vip4_file, leased)
+    assert (tmp_path / "key.vip4").read_text() == "10.77.0.100/24\n"
+    found = load_membership(config)
+    assert found.vip4 == leased and make_settings(config, found, Names(), 1418, []).vip4 == leased
+    assert overlay_plan(config, found, 1418).addresses[0] == leased
+    assert load_membership(ganglion.validate({**values, "vip4": ""})).vip4 is None, "only with auto"
+    (tmp_path / "key.vip4").write_text("224.0.0.1/4\n")
+    assert load_membership(config).vip4 is None and "is ignored" in caplog.text
+    for _ in range(2):
+        save_vip4(config.vip4_file, None)
+    assert not (tmp_path / "key.vip4").exists()
+    save_vip4("/proc/no/such/file", leased)
+    assert "a restart will ask for it anew" in caplog.text
+
+
+def test_auto_needs_somebody_to_ask(tmp_path):
+    values = {"key_file": str(tmp_path / "key"), "cluster": "fleet", "vip4": "auto"}
+    values["static_peers"] = [f"{key_text(PEER_KEY)}@192.0.2.9:51820"]
+    with pytest.raises(ConfigError, match="there is no Nucleus to lease one"):
+        ganglion.validate(values)
 
 
 def test_an_open_cluster_has_no_keys(tmp_path, private):
