@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Interface, ip_address
 
 from omni_core.engines.ganglion_events import GanglionEvent, VipChanged, Warned
+from omni_core.session.limits import TokenBucket
 from omni_core.signaling.client_events import Vip4Leased, Vip4NotLeased
 from omni_core.signaling.leases import Lease
 from omni_core.types import Endpoint
 
+CHANGES = 4  # that are made at once; then one in
+CHANGE_PAUSE = 60.0  # s: two Nuclei that disagree, or a hostile one, must not make the address flutter
 PREFIX_MIN = 8  # bits; a shorter prefix would lead a good part of the internet into the overlay
 
 
@@ -33,6 +36,7 @@ class LeasedVip4:
         self._change = change
         self._underlay = underlay
         self._emit = emit
+        self._changes = TokenBucket(1 / CHANGE_PAUSE, CHANGES, 0.0)
         self._told = ""  # the last reason why there is none
 
     def handle(self, event: Vip4Leased | Vip4NotLeased, now: float) -> None:
@@ -56,6 +60,9 @@ class LeasedVip4:
         self._told = ""
         vip4 = IPv4Interface(str(lease))
         if vip4 != self.current:
+            if not self._changes.take(now):
+                self._emit(Warned(f"VIP {vip4} is leased to us, after others shortly before: not taken yet"))
+                return
             before = f", before it was {self.current}" if self.current else ""
             self.current = vip4
             self._emit(VipChanged(vip4, f"VIP {vip4} is leased to us by the Nucleus{before}"))

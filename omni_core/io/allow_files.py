@@ -61,7 +61,7 @@ class AllowFiles:
                 continue
             file.read = mark
             try:
-                self.lists[file.cluster] = allow_list = _read(file.path)
+                self.lists[file.cluster] = allow_list = _read(file.path, self.lists.get(file.cluster))
             except ConfigError as error:
                 found.append(Reread(file.cluster, None, error))
             else:
@@ -77,7 +77,7 @@ def _mark(path: str) -> _Mark | None:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
-def _read(path: str) -> AllowList:
+def _read(path: str, before: AllowList | None = None) -> AllowList:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not hang the start
     except FileNotFoundError:
@@ -99,6 +99,6 @@ def _read(path: str) -> AllowList:
     finally:
         os.close(fd)
     try:
-        return parse_allow_list(data.decode(), path)
+        return parse_allow_list(data.decode(), path, before)
     except UnicodeDecodeError:
         raise ConfigError(_FIELD, f"{path} is not text", "write one public key a line") from None

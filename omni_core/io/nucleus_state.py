@@ -11,6 +11,7 @@ store that several Nuclei share all this is there, and there is no such file.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ipaddress
 import json
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from omni_core.crypto.identity import key_text, parse_key_text
+from omni_core.crypto.identity import KEY_SIZE, key_text
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.errors import ConfigError
 from omni_core.io.clock import monotonic
@@ -97,7 +98,7 @@ def encode_state(state: NucleusState) -> str:
         {"key": key_text(d.key), "until": None if d.until == FOREVER else round(d.until, 1), "reason": d.reason}
         for d in state.denied
     ]
-    return json.dumps({"version": VERSION, "leases": leases, "denied": denied}, indent=1) + "\n"
+    return json.dumps({"version": VERSION, "leases": leases, "denied": denied}) + "\n"
 
 
 def decode_state(text: str, path: str) -> NucleusState:
@@ -110,19 +111,26 @@ def decode_state(text: str, path: str) -> NucleusState:
             )
         leases = {
             str(cluster): [
-                SavedLease(parse_key_text(e["key"]), ipaddress.IPv4Address(e["vip4"]).packed, _until(e["until"]))
-                for e in entries
+                SavedLease(_key(e["key"]), ipaddress.IPv4Address(e["vip4"]).packed, _until(e["until"])) for e in entries
             ]
             for cluster, entries in content["leases"].items()
         }
         denied = [
-            Denial(parse_key_text(e["key"]), FOREVER if e["until"] is None else _until(e["until"]), str(e["reason"]))
+            Denial(_key(e["key"]), FOREVER if e["until"] is None else _until(e["until"]), str(e["reason"]))
             for e in content["denied"]
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         detail = f"{type(error).__name__}: {error}".replace("\n", " ")
         raise ConfigError("state", f"{path} is not a Nucleus's state ({detail})", "restore it from a backup") from None
     return NucleusState(leases, denied)
+
+
+def _key(text: str) -> PublicKey:
+    """Not checked to be a point of the curve, which takes 2 s for 10,000: who is not never gets a session."""
+    key = base64.urlsafe_b64decode(text + "=")
+    if len(key) != KEY_SIZE or key_text(key) != text:
+        raise ValueError(f"{text[:60]!r} is no key")
+    return key
 
 
 def _until(value: Any) -> float:

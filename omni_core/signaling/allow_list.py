@@ -14,6 +14,7 @@ from ipaddress import IPv4Interface
 from types import MappingProxyType
 
 from omni_core.config.values import parse_name, parse_public_key, parse_vip4
+from omni_core.crypto.identity import key_text
 from omni_core.errors import ConfigError
 from omni_core.signaling.leases import Lease
 from omni_core.types import PublicKey
@@ -46,8 +47,10 @@ class AllowList:
         return len(self.keys)
 
 
-def parse_allow_list(text: str, origin: str) -> AllowList:
-    """Raises ConfigError with file, line, problem and fix."""
+def parse_allow_list(text: str, origin: str, before: AllowList | None = None) -> AllowList:
+    """Raises ConfigError with file, line, problem and fix. ``before``: its keys are not checked again, which takes
+    0.2 ms each."""
+    checked = {key_text(key): key for key in before.keys} if before is not None else {}
     keys: dict[PublicKey, AllowedKey] = {}
     reserved: dict[bytes, AllowedKey] = {}
     names: dict[str, AllowedKey] = {}
@@ -56,7 +59,7 @@ def parse_allow_list(text: str, origin: str) -> AllowList:
         if not words:
             continue
         place = f"{origin}, line {number}"
-        entry = _entry(words, number, place)
+        entry = _entry(words, number, place, checked)
         if entry.key in keys:
             raise ConfigError(
                 _FIELD, f"{place}: this key is in line {keys[entry.key].line} already", "remove one of the two lines"
@@ -78,9 +81,9 @@ def parse_allow_list(text: str, origin: str) -> AllowList:
     return AllowList(origin, MappingProxyType(keys), MappingProxyType(reserved))
 
 
-def _entry(words: list[str], number: int, place: str) -> AllowedKey:
+def _entry(words: list[str], number: int, place: str, checked: Mapping[str, PublicKey]) -> AllowedKey:
     try:
-        key = parse_public_key(words[0])
+        key = checked.get(words[0]) or parse_public_key(words[0])
     except ValueError as error:
         raise ConfigError(_FIELD, f"{place}: {error}", f"{_FORM}, the key as omni keygen prints it") from None
     values: dict[str, str] = {}
