@@ -21,8 +21,11 @@ from support.real_edges import RealEdges
 
 from bench.nucleus.processes import NucleusProcess
 from omni_core.crypto.identity import Identity
+from omni_core.io.http_port import RATE
 
 Start = Callable[..., NucleusProcess]
+
+PAUSE = 1.2 / RATE  # s between two questions over HTTP
 
 
 @pytest.fixture
@@ -48,6 +51,8 @@ def http_of(process: NucleusProcess) -> str:
 
 
 def get(url: str) -> tuple[int, str]:
+    """Not more often than the port serves."""
+    time.sleep(PAUSE)
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status, answer.read().decode()
