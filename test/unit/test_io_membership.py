@@ -51,6 +51,24 @@ def test_a_token_is_all_that_is_needed(tmp_path, private):
         assert repr(secret) not in repr(found)
 
 
+def test_each_nucleus_has_the_addresses_of_its_own_name(tmp_path):
+    config = ganglion.validate(
+        {
+            "key_file": str(tmp_path / "key"),
+            "cluster": "fleet",
+            "nucleus": ["a.example.org:1", "b.example.org:2", "192.0.2.9:3"],
+            "nucleus_key": ", ".join(map(key_text, (NUCLEUS_KEY, PEER_KEY, NUCLEUS_KEY))),
+        }
+    )
+    names = Names()
+    names._answers = {"b.example.org": ["192.0.2.1", "2001:db8::1"]}
+    assert make_settings(config, load_membership(config), names, 1418, []).nuclei == (
+        NucleusSettings(NUCLEUS_KEY, ()),
+        NucleusSettings(PEER_KEY, (Endpoint("192.0.2.1", 2), Endpoint("2001:db8::1", 2))),
+        NucleusSettings(NUCLEUS_KEY, (Endpoint("192.0.2.9", 3),)),
+    )
+
+
 def test_without_a_token(tmp_path, private):
     config = ganglion.validate(
         {

@@ -173,6 +173,20 @@ def test_all_dead_is_said_once_and_why(net: Net) -> None:
     assert net.run(10, lambda: edge.used == 1)
 
 
+def test_the_name_of_one_leads_elsewhere(net: Net) -> None:
+    """Each has its own endpoints: what the name of the second resolves to is nothing to the first."""
+    edge = net.roving_edge()
+    edge.nuclei.set_nucleus_endpoints(0, [Endpoint("10.0.0.250", 51820)], net.now)
+    edge.nuclei.set_nucleus_endpoints(1, [Endpoint("10.0.0.251", 51820), net.nuclei[1].at], net.now)
+    edge.start()
+    net.record = True
+    assert net.run(15, lambda: edge.used == 1)
+    edge.nuclei.set_nucleus_endpoints(0, [net.nuclei[0].at], net.now)
+    net.pump(edge)
+    assert net.run(FAILBACK_AFTER + FAILBACK_JITTER + 70, lambda: edge.used == 0)
+    assert [link.endpoint for link in edge.nuclei.links(net.now)] == [str(server.at) for server in net.nuclei]
+
+
 def test_none_there_at_the_start(net: Net) -> None:
     for server in net.nuclei:
         server.up = False
