@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from omni_core.drops import DropReason
-from omni_core.io.pump import GanglionPump
-from omni_core.io.udp import UdpPort
+from omni_core.io.pump import GanglionPump, NucleusPump
+from omni_core.io.udp import RECEIVE_CALLS, UdpPort
 
 
 class FakeEngine:
@@ -202,3 +202,25 @@ async def test_a_bug_in_the_engine_does_not_end_the_pumping(bench):
     bench.engine.broken = False
     bench.tap.kernel.send(b"fine")
     await bench.until(lambda: b"fine" in bench.engine.seen)
+
+
+class FakeNucleus(FakeEngine):
+    def __init__(self):
+        super().__init__()
+        self.behind: list[bool] = []
+
+    def set_behind(self, behind):
+        self.behind.append(behind)
+
+    def receive_datagram(self, data, source, now):
+        self.seen.append(data)
+
+
+async def test_a_nucleus_hears_whether_more_waits():
+    """A wake-up that takes all that it may is followed by another one: new sessions are put off meanwhile."""
+    engine, udp = FakeNucleus(), UdpPort.open(0, ["127.0.0.1"])
+    pump = NucleusPump(engine, udp)
+    for count in (RECEIVE_CALLS, RECEIVE_CALLS - 1):
+        pump._on_datagrams([(b"x", ("127.0.0.1", 9))] * count)
+    assert engine.behind == [True, False] and len(engine.seen) == 2 * RECEIVE_CALLS - 1
+    udp.close()
