@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Interface
 
 from omni_core.config.ganglion import GanglionConfig, read_engine
 from omni_core.engines.ganglion import GanglionEngine
@@ -41,11 +40,12 @@ from omni_core.io.ganglion_requests import PING_TIMEOUT, WAIT_TIMEOUT, GanglionR
 from omni_core.io.journal import InterfaceLock, Journal
 from omni_core.io.lifecycle import Driver, State
 from omni_core.io.local_port import LocalPort, PortRequest
-from omni_core.io.membership import Membership, load_membership, make_settings, overlay_plan, save_vip4
+from omni_core.io.membership import Membership, load_membership, make_settings, overlay_plan
 from omni_core.io.multicast_groups import GroupsWatch, watch_groups
 from omni_core.io.native.client import EngineGone
 from omni_core.io.native.process import lives, socket_path
 from omni_core.io.netlink import Changes, Netlink
+from omni_core.io.overlay_vip4 import OverlayVip4
 from omni_core.io.peer_cache import PeerCache
 from omni_core.io.pump import EnginePump, TakenAway
 from omni_core.io.revival import Revival
@@ -96,7 +96,7 @@ class GanglionDriver(Driver):
         self._watch: ChangeWatch | None = None
         self._groups: GroupsWatch | None = None
         self._is_bridged = False  # by us, or by somebody else
-        self._vip4: IPv4Interface | None = None  # that is on the interface
+        self._vip4 = OverlayVip4(config, self._journal)
         self._port_is_new = False  # no program can have used it before
         self._follower: asyncio.Task[None] | None = None
         self._underlay_changed = asyncio.Event()
@@ -117,7 +117,7 @@ class GanglionDriver(Driver):
     @property
     def has_vip4(self) -> bool:
         """On the interface."""
-        return self._vip4 is not None
+        return self._vip4.there is not None
 
     @property
     def outlives(self) -> bool:
@@ -166,7 +166,7 @@ class GanglionDriver(Driver):
             self._news.clear()
             status = self._require_engine().status(loop.time())
             up = sum(peer.state == "up" for peer in status.peers)
-            if (up >= count and (self._vip4 or not vip4)) or loop.time() >= end:
+            if (up >= count and (self.has_vip4 or not vip4)) or loop.time() >= end:
                 return up
             if status.nucleus_state == "refused":
                 raise RegistrationRefused(status.nucleus_reason)
@@ -216,7 +216,7 @@ class GanglionDriver(Driver):
         config = self.config
         self._lock = InterfaceLock(config.run_dir, config.interface)
         self._membership = await in_thread(lambda: load_membership(config))
-        self._vip4 = self._membership.vip4
+        self._vip4.there = self._membership.vip4
         self._clock = await in_thread(lambda: UnixClock(f"{config.key_file}.clock", monotonic()))
         key, cluster = self._membership.identity.public_key, self._membership.cluster
         self._cache = PeerCache(f"{config.key_file}.peers", key, cluster)
@@ -487,22 +487,9 @@ class GanglionDriver(Driver):
             await self._until_changed(RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
 
     async def _follow_vip4(self) -> None:
-        """Put the one that is leased on the interface, in place of the one before."""
-        membership = self._membership
-        if membership is None or membership.vip4 == self._vip4:
-            return
-        try:
-            await in_thread(lambda: self._put_vip4(membership.vip4))
-        except OmniError as error:
-            logger.warning("VIP %s is not on %s: %s", membership.vip4, self.interface, error)
-            return
-        self._vip4 = membership.vip4
-        self._news.set()
-
-    def _put_vip4(self, vip4: IPv4Interface | None) -> None:
-        save_vip4(self.config.vip4_file, vip4)
-        with Netlink() as netlink:
-            overlay.change_vip4(self.interface, self._vip4, vip4, self._journal, netlink)
+        if self._membership is not None:
+            await self._vip4.follow(self._membership.vip4)
+            self._news.set()
 
     async def _until_changed(self, timeout: float) -> None:
         """Of the MTU of a path, which ICMP tells the kernel, comes no news: the port looks now and then."""
