@@ -77,11 +77,14 @@ def progress_lines(debug: bool, log_format: str = "text") -> Iterator[None]:
     before = {log: log.level for log in levels}
     for log, level in levels.items():
         log.setLevel(level)
-    root.addHandler(handler)
+    loggers = (root, logging.getLogger("asyncio"))  # the latter: what a task raised that nobody waited for
+    for log in loggers:
+        log.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        for log in loggers:
+            log.removeHandler(handler)
         for log, level in before.items():
             log.setLevel(level)
 

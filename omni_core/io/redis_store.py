@@ -144,6 +144,9 @@ class RedisLink:
                 task.result()
         finally:
             await end_tasks(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # all that use one Redis fail with it; the first one's word is enough
             for client in clients:
                 await _close(client)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
 import logging
@@ -162,6 +163,13 @@ def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert datetime.fromisoformat(edge["time"].replace("Z", "+00:00")).tzinfo is not None
     assert (line["event"], line["message"]) == ("log", "Nucleus on UDP port 7")
     assert failure["level"] == "error" and "ValueError: odd" in failure["traceback"]
+
+
+async def test_what_a_task_raised_unheard_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_lines(False, "json"):
+        asyncio.get_running_loop().call_exception_handler({"message": "nobody waited", "exception": ValueError("odd")})
+    line = json.loads(capsys.readouterr().err)
+    assert line["level"] == "error" and "nobody waited" in line["message"] and "ValueError: odd" in line["traceback"]
 
 
 def test_json_without_its_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,9 @@ def test_a_redis_that_is_away_is_said_and_served_through(start: Start, seed: int
         end(nucleus)
     finally:
         redis.kill()
-    events = [json.loads(line)["event"] for line in nucleus.log.read_text().splitlines()]
+    lines = nucleus.log.read_text().splitlines()
+    assert all(line.startswith("{") for line in lines), nucleus.log.read_text()
+    events = [json.loads(line)["event"] for line in lines]
     assert [event for event in events if event.startswith("store_")][-2:] == ["store_lost", "store_back"]
 
 
