@@ -111,6 +111,7 @@ class SharedStore:
         self._notices: list[Notice] = []
         self._hints: list[Hint] = []
         self._loading = False
+        self._asked: float | None = None  # since when it has owed a reply: to what is asked to connect, or to expire
 
     # --- owner ------------------------------------------------------------------------------------------------------
 
@@ -137,6 +138,7 @@ class SharedStore:
     def on_connected(self, run_id: str, now: float) -> None:
         """To the Redis with this run_id. Nothing but its commands may be executed on the connection."""
         self._drop_connection()
+        self._asked = now
         epoch = digits(self._new_epoch())
         self._send("hello", (run_id.encode(), epoch), self._on_hello)
 
@@ -172,6 +174,8 @@ class SharedStore:
                 self.on_lost("its contents were replaced", now)
                 return
             self.heard = now
+            if self._asked is not None:
+                self._asked = None if self.available else now
             if len(reply) > 1 and command.script not in ("hello", "hint"):
                 self._offset = int(reply[1]) / 1000 - now
             if command.done is not None:
@@ -205,6 +209,7 @@ class SharedStore:
     def _drop_connection(self) -> None:
         self._generation += 1
         self._following = self._loading = False
+        self._asked = None
         self._commands.clear()
 
     def _on_hello(self, reply: Reply, now: float) -> None:
@@ -272,6 +277,7 @@ class SharedStore:
         replica.reset(snapshot, self._shared_epoch, now)
         self._following = True
         if not was_available:
+            self._asked = None
             self.available, self.since_when, self.reason = True, now, ""
             self._touch_due = now + self._touch_interval
             self._expire_due = now
@@ -540,12 +546,10 @@ class SharedStore:
     # --- Store: time ------------------------------------------------------------------------------------------------
 
     def handle_timer(self, now: float) -> None:
+        if self._owed is not None and now >= self._owed + STORE_PATIENCE:
+            self.on_lost("it does not answer", now)
         if not self.available:
             self._replica.handle_timer(now)
-            return
-        oldest = next(iter(self._pending.values()), None)
-        if oldest is not None and now >= oldest.since + STORE_PATIENCE:
-            self.on_lost("it does not answer", now)
             return
         if self._touched and now >= self._touch_due:
             self._touch(self._touched)
@@ -553,19 +557,27 @@ class SharedStore:
             self._touch_due = now + self._touch_interval
         if now >= self._expire_due:
             self._expire_due = now + STORE_EXPIRE_INTERVAL
+            self._asked = now if self._asked is None else self._asked
             life, lease_time = round(self.lifetime * 1000), round(self.lease_time * 1000)
             self._send("expire", (self._epoch_text, life, lease_time, round(STORE_OUTAGE * 1000), _EXPIRE_MAX))
 
     def next_timer(self) -> float | None:
-        if not self.available:
-            return self._replica.next_timer()
-        times = [self._expire_due]
-        if self._touched:
-            times.append(self._touch_due)
+        times = [self._owed + STORE_PATIENCE] if self._owed is not None else []
+        if self.available:
+            times.append(self._expire_due)
+            if self._touched:
+                times.append(self._touch_due)
+        elif (due := self._replica.next_timer()) is not None:
+            times.append(due)
+        return min(times, default=None)
+
+    @property
+    def _owed(self) -> float | None:
+        """Since when a reply, or the change that it announced, has not come."""
         oldest = next(iter(self._pending.values()), None)
-        if oldest is not None:
-            times.append(oldest.since + STORE_PATIENCE)
-        return min(times)
+        if oldest is None:
+            return self._asked
+        return oldest.since if self._asked is None else min(oldest.since, self._asked)
 
     # --- Store: what is read ----------------------------------------------------------------------------------------
 
