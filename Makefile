@@ -18,7 +18,7 @@ BENCH_OPTIONS = $(OPTIONS) $(if $(filter 0,$(PEERS)),--no-peers) $(ARGS)
 unexport SECONDS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench bench-discovery clean
+.PHONY: help setup build demo test lint bench bench-discovery bench-nucleus clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -44,6 +44,9 @@ bench: build ## overlay, raw veth and other programs (PEERS=0: without them): ro
 
 bench-discovery: build ## ROS 2 discovery on a raw link, and on the overlay without and with its cache (15 minutes)
 	@$(ACTIVATE) && exec python -m bench.discovery $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+bench-nucleus: build ## a Nucleus: saturation, bytes per heartbeat cycle, 10,000 edges, failover (15 minutes)
+	@$(ACTIVATE) && exec python -m bench.nucleus $(ARGS)
 
 clean: ## removes what build and tests made; environments stay (rm -rf .work removes them too)
 	@rm -rf .work/native .work/native-asan .work/*/build .work/*/install .work/*/src .work/*/log .work/*/build.stamp .work/log \

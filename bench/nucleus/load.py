@@ -119,6 +119,8 @@ class Load:
             self._send(edge)
         self._gone[edge.key] = now, not crash, edge.number
         del self.edges[edge.key]
+        for question in [each for each in self._questions if each[0] == edge.key]:
+            del self._questions[question]
         self._order.remove(edge)
         del self._places[_packed(edge.at)]
 
