@@ -175,8 +175,8 @@ async def test_a_redis_that_goes_and_comes_back(
     await until(lambda: one.keys() == two.keys() == alive, "what happened meanwhile is so for both")
     assert one.store.epoch == two.store.epoch
     assert (one.store.epoch == epoch) == (fault == "stopped")
-    since = one.store.since(CLUSTER, branch, 99)
-    assert since == (seen if fault == "stopped" else None)
+    assert one.store.since(CLUSTER, branch, seen) == (seen if fault == "stopped" else None)
+    assert one.store.since(CLUSTER, branch, 99) is None
     assert [n.available for n in one.store.take_notices()] == [True, False, True]
 
 

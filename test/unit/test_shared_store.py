@@ -137,8 +137,10 @@ def test_redis_restarts(net: Stores, kept: str) -> None:
     assert one.known() == two.known() == alive
     assert one.store.epoch == two.store.epoch not in (epoch, branch)
     agreed = {"all": head, "saved": saved, "nothing": None}[kept]
-    assert one.store.since(CLUSTER, epoch, head) == agreed
-    assert one.store.since(CLUSTER, branch, head + 50) == agreed
+    for before in (epoch, branch):
+        assert one.store.since(CLUSTER, before, saved) == (agreed and saved)
+        assert one.store.since(CLUSTER, before, head) == (agreed if agreed == head else None)
+    assert one.store.since(CLUSTER, branch, head + 1) is None  # what it saw has not happened
     net.run(3 * LIFETIME)
     assert one.known() == two.known() == alive
 

@@ -56,7 +56,7 @@ class Replica(MemoryStore):
         self.lifetime = lifetime
         self.position = 0
         self.graves: OrderedDict[PublicKey, Grave] = OrderedDict()
-        self.forks: dict[str, int] | None = {}  # on a branch: heads of the clusters where it began
+        self.fork: int | None = 0  # on a branch: ``position`` where it began; its own changes have greater numbers
         self.leased: set[tuple[str, PublicKey]] = set()  # on a branch: given since it began
         self._clusters_served = frozenset(clusters)
         self._numbers: dict[PublicKey, int] = {}  # on a branch: entries of the shared store where it began
@@ -111,7 +111,7 @@ class Replica(MemoryStore):
         """To what the shared store has. What that changes is told, but not at first, when everything would be new."""
         before, told, self._changes = self._edges, self._changes, []
         self._edges, self._clusters, self._deny_list = OrderedDict(), {}, DenyList()
-        self.epoch, self.position, self.forks = epoch, snapshot.head, None
+        self.epoch, self.position, self.fork = epoch, snapshot.head, None
         self._numbers, self._lapsed, self.leased = {}, set(), set()
         live: dict[str, list[Edge]] = {}
         for entry in sorted(snapshot.entries.values(), key=lambda entry: entry.number):
@@ -159,7 +159,9 @@ class Replica(MemoryStore):
     def branch(self, epoch: int, now: float) -> None:
         """From now on nobody else decides. Edges of other Nuclei may have been heard until now."""
         self.epoch = epoch
-        self.forks = {name: self._cluster(name).log.head for name in self._clusters_served}
+        self.fork = self.position
+        for name in self._clusters_served:
+            self._cluster(name).log.head = self.position
         self._numbers = {key: edge.change for key, edge in self._edges.items()}
         foreign = now + self.lifetime
         for edge in self._edges.values():
@@ -206,7 +208,7 @@ class Replica(MemoryStore):
         edge = self._edges.get(key)
         if edge is None:
             return
-        if self.forks is None:
+        if self.fork is None:
             self._bury(key, Grave(edge.version, edge.change))
         elif self.is_own(edge) or kind is ChangeKind.LEFT:
             self._bury(key, Grave(edge.version, self._numbers.get(key, 0)))

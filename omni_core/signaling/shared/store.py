@@ -586,17 +586,16 @@ class SharedStore:
         return self._replica.epoch
 
     def since(self, cluster: str, epoch: int, seen: int) -> int | None:
-        if epoch == self._replica.epoch:
+        replica = self._replica
+        if epoch == replica.epoch:
             return seen
-        forks = self._replica.forks
-        if epoch == self._shared_epoch:
-            until: int | None = seen
-        else:
-            until = self._lineage.get(epoch, self._branches.get(epoch))
-        if until is None or not self._shared_epoch:
+        if not self._shared_epoch:
             return None
-        until = min(until, seen)
-        return until if forks is None else min(until, forks.get(cluster, 0))
+        if epoch != self._shared_epoch:
+            agreed = self._lineage.get(epoch, self._branches.get(epoch))
+            if agreed is None or seen > agreed:
+                return None  # it may know edges that came on a branch which has ended, and that nobody knows any more
+        return seen if replica.fork is None else min(seen, replica.fork)
 
     def __len__(self) -> int:
         return len(self._replica)
