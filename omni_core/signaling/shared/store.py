@@ -14,7 +14,7 @@ database gets a new epoch then, and remembers up to which number the older one a
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import islice
 
@@ -32,11 +32,12 @@ from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint
 from omni_core.signaling.lease_book import HeldLease
 from omni_core.signaling.leases import Vip4Pool
-from omni_core.signaling.messages import Delta
 from omni_core.signaling.shared.commands import Command, Reply, Unexpected, pairs, word
 from omni_core.signaling.shared.entries import MalformedEntry, digits, pack_edge, unpack_entry
+from omni_core.signaling.shared.pending import Pending, PendingClaim
+from omni_core.signaling.shared.reading import ReplicaReader
 from omni_core.signaling.shared.replica import Replica, Snapshot, parse_denial, parse_gone, parse_lease
-from omni_core.signaling.store import Change, Claimed, Conflict, Hint, Leased, Notice
+from omni_core.signaling.store import Claimed, Conflict, Hint, Leased, Notice
 from omni_core.types import PublicKey, RandomBytes
 
 _BATCH = 500  # public keys in one command
@@ -44,29 +45,7 @@ _EXPIRE_MAX = 500  # edges that depart by one command
 _HINTS_MAX = 1024
 
 
-class _Pending:
-    """Something that is decided elsewhere. ``alone``: does it in memory, when nobody answers."""
-
-    __slots__ = ("alone", "over", "since", "then")
-
-    def __init__(self, since: float, alone: Callable[[float], None]) -> None:
-        self.since = since
-        self.alone = alone
-        self.then: Callable[[float], None] | None = None  # once the replica has heard of it
-        self.over = False
-
-
-class _Claim(_Pending):
-    __slots__ = ("done", "edge")
-
-    def __init__(
-        self, since: float, edge: Edge, done: Claimed, alone: Callable[[Edge, float | None, Claimed, float], None]
-    ) -> None:
-        super().__init__(since, lambda now: alone(edge, None, self.done, now))
-        self.edge, self.done = edge, done
-
-
-class SharedStore:
+class SharedStore(ReplicaReader):
     """See Store. ``nucleus``: a name that no other Nucleus has; of this process, for they may share a key."""
 
     def __init__(
@@ -97,10 +76,10 @@ class SharedStore:
         self._following = False  # the stream of changes
         self._generation = 0
         self._commands: list[Command] = []
-        self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        self._pending: OrderedDict[int, Pending] = OrderedDict()
         self._serial = 0
         self._numbered: deque[tuple[int, int]] = deque()  # (change number, serial): waiting for the replica
-        self._claims: dict[PublicKey, _Claim] = {}
+        self._claims: dict[PublicKey, PendingClaim] = {}
         self._taking: set[PublicKey] = set()  # edges of other Nuclei that are being moved here
         self._touched: set[PublicKey] = set()
         self._touch_interval = min(STORE_TOUCH_INTERVAL, lifetime / 10)
@@ -320,7 +299,7 @@ class SharedStore:
         self,
         script: str,
         args: tuple[bytes | int, ...],
-        pending: _Pending,
+        pending: Pending,
         decided: Callable[[Reply, float], Callable[[float], None] | None],
     ) -> None:
         """``decided`` gets the reply, and gives what to do when the replica has heard of it."""
@@ -389,11 +368,11 @@ class SharedStore:
         if known is not None and known.edge.record == edge.record:
             known.done = done  # asked again before it was answered
             return
-        claim = _Claim(now, edge, done, self._claim_alone)
+        claim = PendingClaim(now, edge, done, self._claim_alone)
         self._claims[edge.key] = claim
         self._ask("claim", self._claim_args(edge, "j", 0), claim, partial(self._claim_decided, claim))
 
-    def _claim_decided(self, claim: _Claim, reply: Reply, now: float) -> Callable[[float], None]:
+    def _claim_decided(self, claim: PendingClaim, reply: Reply, now: float) -> Callable[[float], None]:
         conflict: Conflict | None = None
         if word(reply) == "TAKEN":
             address, holder = reply[2], PublicKey(reply[3])
@@ -427,7 +406,7 @@ class SharedStore:
         candidates = self._candidates(cluster, key, wanted, pool, now)
         lease_time = round(self.lease_time * 1000)
         args: tuple[bytes | int, ...] = (self._epoch_text, cluster.encode(), key, lease_time, b"0", *candidates)
-        self._ask("lease", args, _Pending(now, alone), decided)
+        self._ask("lease", args, Pending(now, alone), decided)
 
     def _candidates(self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, now: float) -> list[bytes]:
         """The one it holds, the one it wants, some that seem free, then those that lapsed first."""
@@ -468,7 +447,7 @@ class SharedStore:
             return
         entry = pack_edge(edge, self.nucleus, observed, local)
         args = self._entry_args(edge.key, entry, "m", 0)
-        self._ask("claim", args, _Pending(now, alone), lambda reply, now: None)
+        self._ask("claim", args, Pending(now, alone), lambda reply, now: None)
 
     def touch(self, edge: Edge, deadline: float) -> None:
         if not self.available:
@@ -492,7 +471,7 @@ class SharedStore:
         def decided(reply: Reply, now: float) -> Callable[[float], None]:
             return lambda now: self._taking.discard(edge.key)
 
-        self._ask("claim", self._claim_args(edge, "m", 0), _Pending(now, alone), decided)
+        self._ask("claim", self._claim_args(edge, "m", 0), Pending(now, alone), decided)
 
     def remove(self, key: PublicKey, now: float) -> None:
         edge = self._replica.get(key)
@@ -501,7 +480,7 @@ class SharedStore:
         elif edge is not None:
             alone = partial(self._replica.take_out, key)
             args = self._remove_args(key, edge.version, b"")
-            self._ask("remove", args, _Pending(now, alone), lambda reply, now: None)
+            self._ask("remove", args, Pending(now, alone), lambda reply, now: None)
 
     def deny(self, denial: Denial, now: float) -> None:
         """Here at once; the others hear of it."""
@@ -518,7 +497,7 @@ class SharedStore:
 
         if self.available:
             script, args = ("undeny", (self._epoch_text, key)) if denial is None else self._denial(denial, now)
-            self._ask(script, args, _Pending(now, alone), lambda reply, now: None)
+            self._ask(script, args, Pending(now, alone), lambda reply, now: None)
         else:
             alone(now)
 
@@ -597,24 +576,6 @@ class SharedStore:
                 return None  # it may know edges that came on a branch which has ended, and that nobody knows any more
         return seen if replica.fork is None else min(seen, replica.fork)
 
-    def __len__(self) -> int:
-        return len(self._replica)
-
-    def get(self, key: PublicKey) -> Edge | None:
-        return self._replica.get(key)
-
-    def find(self, cluster: str, address: bytes) -> Edge | None:
-        return self._replica.find(cluster, address)
-
-    def denied(self, key: PublicKey, now: float) -> Denial | None:
-        return self._replica.denied(key, now)
-
-    def denials(self, now: float) -> Iterator[Denial]:
-        return self._replica.denials(now)
-
-    def take_changes(self) -> list[Change]:
-        return self._replica.take_changes()
-
     def take_notices(self) -> list[Notice]:
         notices, self._notices = self._notices, []
         return notices
@@ -622,27 +583,6 @@ class SharedStore:
     def take_hints(self) -> list[Hint]:
         hints, self._hints = self._hints, []
         return hints
-
-    def size(self, cluster: str) -> int:
-        return self._replica.size(cluster)
-
-    def head(self, cluster: str) -> int:
-        return self._replica.head(cluster)
-
-    def before(self, cluster: str, moment: float) -> int:
-        return self._replica.before(cluster, moment)
-
-    def delta(self, cluster: str, since: int, room: int) -> Delta:
-        return self._replica.delta(cluster, since, room)
-
-    def live(self, cluster: str) -> Iterator[Edge]:
-        return self._replica.live(cluster)
-
-    def is_mesh(self, cluster: str) -> bool:
-        return self._replica.is_mesh(cluster)
-
-    def leases(self, cluster: str) -> Iterator[HeldLease]:
-        return self._replica.leases(cluster)
 
 
 def _same(theirs: Edge, ours: Edge) -> bool:
