@@ -317,7 +317,9 @@ class NucleusEngine:
             return
         edge = answer.edge
         if answer.comes_again:
-            ack = RegisterAck(register.request, Status.OK, "", edge.observed, 0, 0, NO_DELTA, answer.lease, self.draining)
+            ack = RegisterAck(
+                register.request, Status.OK, "", edge.observed, 0, 0, NO_DELTA, answer.lease, self.draining
+            )
             self._answer(ack, origin)
             return
         known = self._store.get(edge.key)
