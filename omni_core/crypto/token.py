@@ -2,8 +2,8 @@
 
     omni://host:port[,host:port...]/cluster?nucleus-key=<43 characters>[,...][&secret=<percent-encoded>]
 
-Several Nuclei, the preferred one first, share one key, or have one each in the same order. A host is an IPv4 address, an
-IPv6 address in brackets or a DNS name (all its addresses are of one Nucleus); without a port it is DEFAULT_PORT. The
+Several Nuclei, the preferred one first, share one key, or have one each in the same order. A host is an IPv4 address,
+an IPv6 address in brackets or a DNS name (all its addresses are of one Nucleus); without a port it is DEFAULT_PORT. The
 secret makes the token itself secret: no message and no ``repr`` repeats it.
 """
 
