@@ -170,7 +170,7 @@ STORE_CANDIDATES: Final = 32  # VIP4s that are tried for one lease: other Nuclei
 STORE_RETRY: Final = 0.5  # s to the next attempt to connect, doubled up to
 STORE_RETRY_MAX: Final = 5.0  # s, half of it by jitter
 
-# --- without a Nucleus: gossip between peers, and the cache of their records -------------------------------------------
+# --- without a Nucleus: gossip between peers, and the cache of their records ------------------------------------------
 
 # A start waits PREFERENCE_PATIENCE for a preferred Nucleus that is dead, then the next one gets two sendings.
 ORPHANED_AFTER: Final = PREFERENCE_PATIENCE + 2 * REQUEST_RETRY  # s without a registration, then peers help each other
