@@ -30,10 +30,14 @@ pytestmark = [
 ]
 
 EDGES = 2000
-INTERVAL = 15.0  # s between heartbeats
+# s between heartbeats; long enough for edges to change over before what their dead Nucleus told of them is too old.
+INTERVAL = 20.0
 TWO_HEARTBEATS = 2 * INTERVAL
 CLUSTERS = ["fleet-0", "fleet-1", "mesh"]
 RATES = Rates(queries=40, moves=2, churn=2)
+QUIETER = Rates(
+    queries=40, moves=2, churn=2, crashes=0.0
+)  # those that crashed have departed before the Redis is killed
 
 
 @pytest.fixture
@@ -105,10 +109,13 @@ async def test_each_is_killed_in_turn(nuclei: list[NucleusProcess], redis: Redis
     try:
         await load.start(EDGES, 250)
         await load.until(lambda: load.registered == EDGES, 60, "all register", 0.25)
-        await load.until(lambda: first.status()["sessions"] >= EDGES and second.status()["sessions"] >= EDGES * 0.98,
-                         60, "the second Nucleus is kept warm", 0.5)  # fmt: skip
+        await load.until(
+            lambda: second.status()["sessions"] >= EDGES * 0.98, 60, "the second Nucleus is kept warm", 0.5
+        )
         load.rates = RATES
+        await asyncio.sleep(10)
         await watch.answers_are_right()
+        load.rates = QUIETER
 
         watch.disturb()
         await watch.failover(first)
@@ -131,7 +138,7 @@ async def test_each_is_killed_in_turn(nuclei: list[NucleusProcess], redis: Redis
         watch.disturb()
         redis.start()
         await load.until(lambda: all(each.status()["store"]["available"] for each in nuclei), 30, "it is back", 0.2)
-        await asyncio.sleep(TWO_HEARTBEATS)
+        await asyncio.sleep(5)
         await watch.answers_are_right()
 
         load.rates = Rates()

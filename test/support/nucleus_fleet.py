@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
-from typing import Any
 
 from omni_core.constants import HEARTBEAT_INTERVAL, HEARTBEATS_MISSED
 from omni_core.crypto.identity import Identity
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.engines.settings import GanglionSettings, NucleusSettings
 from omni_core.signaling.admission import ClusterPolicy
-from omni_core.signaling.store import Change, MemoryStore
+from omni_core.signaling.shared.store import SharedStore
 from omni_core.sim.lean_edge import LeanEdge
 from omni_core.sim.network import SimNet
 from omni_core.sim.nucleus import SimNucleus
+from omni_core.sim.redis import RedisModel, RedisWire
 from omni_core.types import Endpoint, PublicKey
 
 EDGES_OF_CLUSTER = 1000
@@ -24,60 +24,42 @@ ROUNDS = 3  # of questions: one in a thousand gets no answer at 5 % loss
 DEAD_AFTER = HEARTBEATS_MISSED * HEARTBEAT_INTERVAL
 
 
-class OneStore:
-    """A MemoryStore that several engines share: what a database would be that is never slow and never away."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._views: list[list[Change]] = []
-
-    def view(self) -> Any:
-        changes: list[Change] = []
-        self._views.append(changes)
-        return _View(self, self._store, changes)
-
-    def spread(self) -> None:
-        news = self._store.take_changes()
-        for changes in self._views:
-            changes += news
-
-
-class _View:
-    """The Store of one engine."""
-
-    def __init__(self, one: OneStore, store: MemoryStore, changes: list[Change]) -> None:
-        self._one, self._store, self._changes = one, store, changes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def __len__(self) -> int:
-        return len(self._store)
-
-    def take_changes(self) -> list[Change]:
-        self._one.spread()
-        changes = list(self._changes)
-        self._changes.clear()
-        return changes
-
-
 class SharingNucleus(SimNucleus):
-    """With a store that outlives it."""
+    """One of several on one Redis."""
 
-    def __init__(self, name: str, clusters: Sequence[ClusterPolicy], identity: Identity, one: OneStore) -> None:
+    def __init__(self, name: str, clusters: Sequence[ClusterPolicy], identity: Identity, redis: RedisModel) -> None:
         super().__init__(name, clusters, identity)
-        self._one = one
+        self.store: SharedStore
+        self.wire: RedisWire | None = None
+        self._redis = redis
 
     def start(self) -> None:
         self.running = True
+        net = self.net
+        names = [policy.name for policy in self.clusters]
+        self.store = SharedStore(self.name, names, lifetime=DEAD_AFTER, random=net.random.randbytes)
         self.engine = NucleusEngine(
-            self.identity,
-            self.clusters,
-            random=self.net.random.randbytes,
-            unix_ns=self.net.unix_ns,
-            store=self._one.view(),
+            self.identity, self.clusters, random=net.random.randbytes, unix_ns=net.unix_ns, store=self.store
         )
+        self.wire = RedisWire(self._redis, self.store, lambda: net.now, net.at, self._progress)
         self.pump()
+
+    def crash(self) -> None:
+        super().crash()
+        if self.wire is not None:
+            self.wire.close()
+        self.wire = None
+
+    def pump(self) -> None:
+        super().pump()
+        if self.wire is not None:
+            self.wire.flush()
+
+    def _progress(self) -> None:
+        """The store has heard something: the engine looks at once."""
+        if self.running and self.wire is not None:
+            self.engine.follow_store(self.net.now)
+            self.pump()
 
 
 class NucleusFleet:
@@ -89,8 +71,8 @@ class NucleusFleet:
         self.clusters = names
         identity = Identity.generate(net.random.randbytes)
         policies = [ClusterPolicy(name) for name in names]
-        one = OneStore(MemoryStore(net.random.getrandbits(63) + 1))
-        self.nuclei = [SharingNucleus(f"nucleus-{n}", policies, identity, one) for n in (1, 2)]
+        self.redis = RedisModel(lambda: net.now + 1.7e9, net.random.randbytes)
+        self.nuclei = [SharingNucleus(f"nucleus-{n}", policies, identity, self.redis) for n in (1, 2)]
         for nucleus in self.nuclei:
             net.add_host(nucleus)
             nucleus.start()
@@ -159,8 +141,8 @@ class NucleusFleet:
     def settled(self, edge: LeanEdge) -> bool:
         return self.net.now - self.unsettled[edge.key] > SETTLED
 
-    def check_queries(self, asking: Callable[[LeanEdge], bool] = lambda edge: True) -> int:
-        """Every edge that is ``asking`` looks for a peer of its cluster, and some look for peers that are gone. All
+    def check_queries(self, asking: Callable[[LeanEdge], bool] = lambda edge: True, *, departed: bool = True) -> int:
+        """Every edge that is ``asking`` looks for one of them in its cluster, and some look for the ``departed``. All
         answers have to be right; who got none, for the network lost them, asks again. -> how many there were.
         """
         net, rng = self.net, self.net.random
@@ -168,10 +150,10 @@ class NucleusFleet:
         questions = []
         for asker in askers:
             peer = rng.choice(self.clusters_of[asker.settings.cluster])
-            if peer is not asker and self.settled(peer):
+            if peer is not asker and self.settled(peer) and asking(peer):
                 questions.append((asker, peer.key))
         for key, (when, goodbye) in self.gone.items():
-            if net.now - when > (SETTLED if goodbye else DEAD_AFTER + SETTLED):
+            if departed and net.now - when > (SETTLED if goodbye else DEAD_AFTER + SETTLED):
                 questions.append((rng.choice(askers), key))
         unanswered, began = questions, net.now
         for _ in range(ROUNDS):
@@ -220,3 +202,7 @@ class NucleusFleet:
         places = {edge.key: edge.at for edge in mesh}
         told = all(places.get(key) == at for edge in mesh for key, at in edge.known.items())
         return told and all(a is b or a.key in b.known or b.key in a.known for a in mesh for b in mesh)
+
+    def uses_the_first(self, edge: LeanEdge) -> bool:
+        """While the Nuclei cannot talk, those who use one find those who use it."""
+        return edge.nuclei.endpoint == self.settings[0].endpoints[0]
