@@ -203,6 +203,7 @@ TOMBSTONES_MAX: Final = 1024
 HINTS_MAX: Final = 3  # endpoints of one peer; with its path and two of the Nucleus's they are all that is tried at once
 HINTS_PER_TELLER: Final = 2  # of them; a liar alone cannot drive out the truth
 HINT_HOLD: Final = 10.0  # s
+RECORDS_BURST: Final = 4  # new records of one peer that gossip may bring, then one per HINT_HOLD: each is a handshake
 HINT_LIFE: Final = 300.0  # s; three attempts
 HINT_DOUBT: Final = 2.0  # s that a question to the peer has been without an answer, then its hints are tried
 HINT_SHARED: Final = 4  # peers that one endpoint may be a hint for: private addresses come up again behind other NATs

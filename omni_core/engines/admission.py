@@ -39,19 +39,22 @@ class Admission:
             return public_key in settings.allowed_keys
         return settings.psk is not None or member
 
-    def may_hold_vip4(self, public_key: PublicKey, hello: Hello) -> bool:
-        """First holder wins while it is there; a change of key behind a VIP is never silent."""
+    def may_hold_vip4(self, public_key: PublicKey, hello: Hello, *, quiet: bool = False) -> bool:
+        """First holder wins while it is there; a change of key behind a VIP is never silent. ``quiet``: no word about a
+        refusal, for a claim that costs nothing to repeat."""
         if hello.vip4 is None:
             return True
         claim = f"{hello.name or 'a peer'} ({key_text(public_key)[:8]}) claims VIP {hello.vip4}"
         if hello.vip4 == self.own_vip4:
-            self._emit(Warned(f"{claim}, which is ours: refused. {_OTHER_VIP4}"))
+            if not quiet:
+                self._emit(Warned(f"{claim}, which is ours: refused. {_OTHER_VIP4}"))
             return False
         holder = self._book.by_address(hello.vip4)
         if holder is None or holder.public_key == public_key:
             return True
         if holder.member or holder.static or self._is_up(holder):
-            self._emit(Warned(f"{claim}, which belongs to {holder.label}: refused. {_OTHER_VIP4}"))
+            if not quiet:
+                self._emit(Warned(f"{claim}, which belongs to {holder.label}: refused. {_OTHER_VIP4}"))
             return False
         self._emit(Warned(f"{claim}; until now it belonged to {holder.label}, which is gone. Did you expect this?"))
         return True

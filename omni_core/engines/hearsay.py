@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from omni_core.constants import GOSSIP_AGE_MAX, HINT_SHARED, STRANGERS_MAX
+from omni_core.constants import GOSSIP_AGE_MAX, HINT_HOLD, HINT_SHARED, RECORDS_BURST, STRANGERS_MAX
 from omni_core.crypto.record import PeerRecord, open_record
 from omni_core.drops import DropCounters, DropReason
 from omni_core.engines.known_peers import KnownPeer
@@ -21,12 +21,15 @@ from omni_core.engines.peering import Peering
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.settings import GanglionSettings
 from omni_core.errors import RemoteViolation
+from omni_core.session.limits import Buckets, Rate
 from omni_core.session.machine import State
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.book import PeerBook as RecordBook
 from omni_core.signaling.endpoints import unpack_endpoints
 from omni_core.types import Endpoint, PublicKey
 from omni_core.wire.gossip import GossipEntry
+
+_RENEWALS = Rate(1 / HINT_HOLD, RECORDS_BURST, 4096)
 
 
 class Hearsay:
@@ -52,6 +55,7 @@ class Hearsay:
         self._own_bytes = own()
         # Apart from that of what the Nucleus tells: who makes up identities does not push out what that knows.
         self._records = RecordBook(self._own_bytes, drops)
+        self._renewals: Buckets[PublicKey] = Buckets(_RENEWALS)  # a new record makes us shake hands anew
         self.refused = 0
 
     def take(self, teller: Peer, entry: GossipEntry, now: float) -> PeerRecord | None:
@@ -81,6 +85,8 @@ class Hearsay:
         if peer is None or not peer.member:
             self._check_newcomer(key, peer)
         if peer is None or peer.record is None or not peer.member or record.version > peer.record_version:
+            if not self._renewals.take(key, now):
+                raise RemoteViolation(DropReason.GOSSIP_TOO_OFTEN)
             peer = self._peering.learn(record, (), now, hearsay=True)
             if peer is None:
                 raise RemoteViolation(DropReason.GOSSIP_REFUSED, "not on the allow list")

@@ -209,7 +209,7 @@ class Peering:
         peer.record = record
         peer.record_version, peer.member, peer.name = record.version, True, record.name
         vip4 = IPv4Interface(record.vip4).ip if record.vip4 else None
-        if hearsay and not self._admission.may_hold_vip4(record.public_key, Hello(record.name, vip4)):
+        if hearsay and not self._admission.may_hold_vip4(record.public_key, Hello(record.name, vip4), quiet=True):
             vip4 = None
         holder = self._book.by_address(vip4) if vip4 else None
         if holder is not None and holder is not peer:

@@ -456,6 +456,24 @@ def test_an_open_cluster_takes_nobody_from_gossip(net: SimNet) -> None:
     assert hearer.status().drops["gossip_refused"] == 1
 
 
+def test_new_records_are_rationed(net: SimNet) -> None:
+    """An insider signs one record after the other, wants another's VIP4, and says that it lives elsewhere."""
+    fleet = formed(net, 3)
+    orphan(net, fleet)
+    liar, victim, peer = fleet.edges
+    net.run(60)
+    vip4, version, began = peer_of(victim, peer).vip4, peer_of(victim, liar).record_version, net.now
+    events = len(victim.events)
+    for n in range(1, 200):
+        record = signed(liar.identity, "fleet", version=version + n, vip4=f"{vip4}/16", name="liar")
+        gossip(liar, victim, GossipMessage((entry(record, Endpoint("198.18.99.99", 9)),)))
+    packets = [f for f in net.trace.fates if f.sent >= began and f.target_address[0] == "198.18.99.99"]
+    assert len(packets) <= 2 * (4 + (net.now - began) / 10 + 1)
+    assert len(victim.events) <= events + 2
+    assert victim.status().drops["gossip_too_often"] >= 150
+    assert victim.engine.book.by_address(vip4) is peer_of(victim, peer)
+
+
 def test_too_much_gossip_is_dropped(net: SimNet) -> None:
     fleet = formed(net, 2)
     orphan(net, fleet)
