@@ -25,7 +25,7 @@ from omni_core.config.nucleus_values import StoreLocation
 from omni_core.constants import STORE_PATIENCE, STORE_RETRY, STORE_RETRY_MAX
 from omni_core.errors import ConfigError, SystemRefused
 from omni_core.io.clock import monotonic
-from omni_core.io.tasks import end_tasks
+from omni_core.io.tasks import end_tasks, wait_until
 from omni_core.signaling.shared.commands import Command
 from omni_core.signaling.shared.store import SharedStore
 
@@ -58,7 +58,7 @@ class RedisAccess:
         options: dict[str, Any] = {
             "db": location.database, "username": location.username or None, "password": self.password or None,
             "protocol": 2, "retry": Retry(NoBackoff(), 0), "decode_responses": False,
-            "socket_connect_timeout": STORE_PATIENCE, "socket_timeout": READ_BLOCK + STORE_PATIENCE,
+            "socket_connect_timeout": STORE_PATIENCE, "socket_timeout": STORE_PATIENCE,
             "client_name": "omni-nucleus", "single_connection_client": True,
         }  # fmt: skip
         if location.scheme == "unix":
@@ -88,15 +88,18 @@ class RedisLink:
         self._on_progress = on_progress
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()  # the position of the stream is another one
+        self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="redis")
 
     async def stop(self) -> None:
-        """Idempotent. What was asked last is still sent, if it is there."""
+        """Idempotent. What has not been sent yet is not."""
         task, self._task = self._task, None
         if task is not None:
+            self._stop.set()  # and not cancelled, so that the connections are closed in order
+            await asyncio.wait([task], timeout=2 * STORE_PATIENCE)
             await end_tasks([task])
 
     def flush(self) -> None:
@@ -108,33 +111,39 @@ class RedisLink:
         while True:
             try:
                 await self._session()
-            except asyncio.CancelledError:
-                raise
             except Exception as error:
                 if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError, _GivenUp)):
                     logger.exception("the store: a fault of ours")
                 reason = f"{self._access.location}: {sentence(error)}"
             else:
                 reason = f"{self._access.location}: closed"
+            if self._stop.is_set():
+                return
             was_there = self._store.available
             self._store.on_lost(reason, monotonic())
             self._on_progress()
             pause = STORE_RETRY if was_there else min(2 * pause, STORE_RETRY_MAX)
-            await asyncio.sleep(pause * (0.5 + random.random() / 2))
+            await wait_until(self._stop, pause * (0.5 + random.random() / 2))
 
     async def _session(self) -> None:
         options = self._access.options()
-        clients = [redis_asyncio.Redis(**options) for _ in range(3)]
-        tasks: list[asyncio.Task[None]] = []
+        patient = options | {"socket_timeout": READ_BLOCK + STORE_PATIENCE}
+        clients = [redis_asyncio.Redis(**each) for each in (options, patient, options)]
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop.wait())]
         try:
             commands, stream, hints = clients
             subscription = hints.pubsub()
-            prepare = self._prepare(commands, subscription)
-            run_id, shas = await asyncio.wait_for(prepare, 2 * STORE_PATIENCE)
+            prepare = asyncio.create_task(self._prepare(commands, subscription))
+            tasks.append(prepare)
+            await asyncio.wait(tasks, timeout=2 * STORE_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if not prepare.done():
+                raise asyncio.TimeoutError
+            run_id, shas = prepare.result()
+            tasks.remove(prepare)
             self._store.on_connected(run_id, monotonic())
             generation = self._store.generation
             self._wake.set()
-            tasks = [
+            tasks += [
                 asyncio.create_task(self._carry(commands, shas, generation)),
                 asyncio.create_task(self._follow(stream)),
                 asyncio.create_task(self._hear(subscription)),
@@ -174,7 +183,7 @@ class RedisLink:
         pipeline = client.pipeline(transaction=False)
         for command in batch:
             pipeline.evalsha(shas[command.script], 0, *command.args)
-        replies = await asyncio.wait_for(pipeline.execute(raise_on_error=False), STORE_PATIENCE)
+        replies = await pipeline.execute(raise_on_error=False)
         now = monotonic()
         for command, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Exception):
@@ -190,8 +199,7 @@ class RedisLink:
                 self._moved.clear()
                 await self._moved.wait()
                 continue
-            read = client.xread({STREAM: f"{position}-0"}, count=READ_COUNT, block=round(READ_BLOCK * 1000))
-            answer = await asyncio.wait_for(read, READ_BLOCK + STORE_PATIENCE)
+            answer = await client.xread({STREAM: f"{position}-0"}, count=READ_COUNT, block=round(READ_BLOCK * 1000))
             entries = answer[0][1] if answer else []
             if entries:
                 changes = [(int(name.partition(b"-")[0]), fields[b"k"], fields[b"v"]) for name, fields in entries]
