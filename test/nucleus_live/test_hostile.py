@@ -132,7 +132,8 @@ async def test_junk(honest: Honest, rng: random.Random) -> None:
     try:
         await asyncio.to_thread(intruder.flood, junk())
         await honest.go_on()
-        assert intruder.heard() == [], "nothing is answered"
+        # Nothing is answered, but for initiations whose mac1 is right, by a Nucleus under load: with less than they were.
+        assert {data[0] for data in intruder.heard()} <= {ControlType.COOKIE_REPLY}
     finally:
         intruder.close()
     drops = honest.drops()
