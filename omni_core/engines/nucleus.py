@@ -1,8 +1,9 @@
 """The Nucleus: who is in a cluster, and where. Sans-IO; it never carries data frames.
 
 Edges reach it through Noise sessions (session/sessions.py) and speak the messages of signaling/messages.py in them.
-What it knows is in a Store; what it holds besides is one _Party per key with a session. Requests are answered
-idempotently, for edges repeat them. Nothing is sent in answer to a packet that is not part of an authentic session.
+What it knows is in a Store; what it holds besides is one Party per key with a session (nucleus_parties.py). Requests
+are answered idempotently, for edges repeat them. Nothing is sent in answer to a packet that is not part of an authentic
+session.
 
 Changes are told twice: pushed to the edges of a mesh at once (PUSH_INTERVAL), and again in the answer to a heartbeat
 that says it has not seen them.
@@ -10,42 +11,35 @@ that says it has not seen them.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
-from typing import NamedTuple
 
 from omni_core.constants import (
-    EDGE_REQUEST_BURST,
-    EDGE_REQUESTS_PER_SECOND,
     HEARTBEAT_INTERVAL,
     HEARTBEATS_MISSED,
     RECENT_PEERS,
-    UNREGISTERED_MAX,
 )
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.drops import DropReason
-from omni_core.engines.drain import Drain
-from omni_core.engines.nucleus_edges import EdgeRow, edge_rows
-from omni_core.engines.nucleus_events import DrainChanged, EdgeChanged, EdgeRefused, NucleusEvent, StoreChanged
+from omni_core.engines.nucleus_admin import Administration
+from omni_core.engines.nucleus_events import EdgeChanged, EdgeRefused, NucleusEvent, StoreChanged
 from omni_core.engines.nucleus_gate import Admitted, Gate
 from omni_core.engines.nucleus_limits import RegisterLimits
+from omni_core.engines.nucleus_parties import Origin, Parties
 from omni_core.engines.nucleus_push import PushSchedule
 from omni_core.engines.nucleus_status import ClusterStatus, NucleusStatus
+from omni_core.engines.nucleus_users import Users
 from omni_core.errors import RemoteViolation
-from omni_core.session.events import SessionCreated, SessionRetired, SessionUsable
 from omni_core.session.handshake import Profile
-from omni_core.session.limits import NUCLEUS_LIMITS, SessionLimits, TokenBucket
+from omni_core.session.limits import NUCLEUS_LIMITS, SessionLimits
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken, denied, superseded
-from omni_core.signaling.allow_list import AllowList
-from omni_core.signaling.codec import decode_message, encode_message
-from omni_core.signaling.denials import Denial
+from omni_core.signaling.codec import encode_message
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint, observed_endpoint, unpack_endpoint
-from omni_core.signaling.link import SignalingLink
 from omni_core.signaling.messages import (
     DELTA_ROOM,
     NO_DELTA,
@@ -62,36 +56,13 @@ from omni_core.signaling.messages import (
 )
 from omni_core.signaling.store import ChangeKind, Conflict, MemoryStore, Store
 from omni_core.types import Endpoint, PublicKey, RandomBytes
-from omni_core.wire.control import ControlType, decode_signaling
+from omni_core.wire.control import ControlType
 
 _COUNTERS = {
     ChangeKind.JOINED: "joins", ChangeKind.MOVED: "moves", ChangeKind.LEFT: "leaves", ChangeKind.DEPARTED: "departures",
 }  # fmt: skip
 _KINDS: dict[type[Message], str] = {Register: "register", Heartbeat: "heartbeat", QueryPeer: "query"}
 _NO_REQUEST = 0  # in an answer that nobody asked for
-
-
-class _Party:
-    """A key with at least one session. Registered or not: that is in the store."""
-
-    __slots__ = ("bucket", "endpoint", "links", "sending", "standby", "told")
-
-    def __init__(self, now: float) -> None:
-        self.links = 0
-        self.sending: SignalingLink | None = None  # the newest that the edge has confirmed
-        self.endpoint: Endpoint | None = None  # where its newest authentic packet came from
-        self.told = 0  # last change number sent to it
-        self.standby = False  # it uses another Nucleus, as its last heartbeat said
-        self.bucket = TokenBucket(EDGE_REQUESTS_PER_SECOND, EDGE_REQUEST_BURST, now)
-
-
-class _Origin(NamedTuple):
-    """Where an authentic message came from."""
-
-    party: _Party
-    link: SignalingLink
-    source: Endpoint
-    newest: bool  # nothing newer came before it: its source is where the edge is
 
 
 class NucleusEngine:
@@ -116,19 +87,21 @@ class NucleusEngine:
             identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns, limits=handshakes
         )
         self.drops = self._sessions.drops  # one set of counters
-        self.draining = False
-        self._drain: Drain | None = None
-        self._drain_told = False  # the owner knows that it is over
-        self.handshakes = 0  # sessions made
         self.requests: Counter[str] = Counter()  # answered, by kind
-        self._denials = 0  # and denials that were taken back
-        self._links: dict[int, SignalingLink] = {}  # by the session id on what we receive
-        self._parties: dict[PublicKey, _Party] = {}
-        self._users: set[PublicKey] = set()  # registered, and not with another Nucleus as their last heartbeat said
-        self._strangers: OrderedDict[PublicKey, None] = OrderedDict()  # parties that are not registered, oldest first
-        self._pushes = PushSchedule()
-        self._datagrams: list[tuple[bytes, Endpoint]] = []
         self._events: list[NucleusEvent] = []
+        self._users = Users(tell=self._tell_to_leave, emit=lambda event: self._events.append(event))
+        self._parties = Parties(
+            self._sessions, is_registered=lambda key: self._store.get(key) is not None, gone=self._users.left_us
+        )
+        self.admin = Administration(
+            self._store,
+            self._gate,
+            self._parties,
+            interval=heartbeat_interval,
+            unregistered=self._unregistered,
+            follow_store=self._follow_store,
+        )
+        self._pushes = PushSchedule()
         self._status = {p.name: ClusterStatus(p.name, p.open) for p in self._gate.policies.values()}
 
     # --- pump -----------------------------------------------------------------------------------------------------
@@ -145,35 +118,29 @@ class NucleusEngine:
             self._follow_store(now)
         else:
             self._sessions.receive(data, source, now)
-            self._follow_sessions(now)
+            self._parties.follow(now)
 
     def set_behind(self, behind: bool) -> None:
         """Whether more datagrams wait than are read at a time: new sessions are put off until that is worked off."""
         self._sessions.set_behind(behind)
 
     def next_timer(self) -> float | None:
-        drain = self._drain.next_timer() if self._drain is not None else None
-        times = (self._sessions.next_timer(), self._store.next_timer(), self._pushes.next_timer(), drain)
+        times = (
+            self._sessions.next_timer(), self._store.next_timer(), self._pushes.next_timer(), self._users.next_timer(),
+        )  # fmt: skip
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         self._sessions.handle_timer(now)
-        self._follow_sessions(now)
+        self._parties.follow(now)
         self._store.handle_timer(now)
         self._follow_store(now)
         while (cluster := self._pushes.take(now)) is not None:
-            before = len(self._datagrams)
-            self._push(cluster)
-            self._pushes.pushed(len(self._datagrams) - before, now)
-        if self._drain is not None and not self._drain.done:
-            for key in self._drain.to_tell(now):
-                self._tell_to_leave(key)
-            self._follow_drain()
+            self._pushes.pushed(self._push(cluster), now)
+        self._users.handle_timer(now)
 
     def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
-        datagrams = self._sessions.take_datagrams() + self._datagrams
-        self._datagrams = []
-        return datagrams
+        return self._sessions.take_datagrams() + self._parties.take_datagrams()
 
     def take_events(self) -> list[NucleusEvent]:
         events, self._events = self._events, []
@@ -182,28 +149,39 @@ class NucleusEngine:
     def close(self, now: float) -> None:
         """Wipe all keys. Idempotent. Edges notice by missed answers."""
         self._sessions.close(now)
-        self._follow_sessions(now)
+        self._parties.follow(now)
 
     def drain(self, now: float, time: float) -> None:
         """Tell the edges to go to another Nucleus, until ``drained``, at most ``time`` s. Everyone is still served.
 
         Not twice: a drain goes on, or has been.
         """
-        if self._drain is None:
-            self.draining = True
-            self._drain = Drain(self._users, now, time)
-            self._events.append(DrainChanged(False, self.users))
-            self._follow_drain()
+        self._users.drain(now, time)
+
+    @property
+    def draining(self) -> bool:
+        return self._users.draining
 
     @property
     def drained(self) -> bool:
         """The drain is over: who has another Nucleus has left."""
-        return self._drain is not None and self._drain.done
+        return self._users.drained
 
     @property
     def users(self) -> int:
         """Edges that are registered and use this Nucleus, not another one of their list."""
-        return len(self._users)
+        return len(self._users.keys)
+
+    @property
+    def store(self) -> Store:
+        """To be read. What changes it goes through the engine."""
+        return self._store
+
+    @property
+    def state_revision(self) -> int:
+        """Changes with what is to be remembered over a restart: leases, and who is shut out."""
+        ends = sum(status.leaves + status.departures for status in self._status.values())
+        return self._gate.leases_given + ends + self.admin.denials
 
     @property
     def registrations(self) -> int:
@@ -221,11 +199,11 @@ class NucleusEngine:
         return NucleusStatus(
             key_text(self._identity.public_key),
             f"{self._store.epoch:016x}",
-            len(self._links),
+            self._parties.sessions,
             list(self._status.values()),
             {reason.name.lower(): n for reason, n in self.drops.as_dict().items()},
             users=self.users,
-            handshakes=self.handshakes,
+            handshakes=self._parties.handshakes,
             requests=dict(self.requests),
             draining=self.draining,
             drained=self.drained,
@@ -238,56 +216,9 @@ class NucleusEngine:
         """Anyone who knows our key gets a session; the cluster's secret is asked for in REGISTER."""
         return b""
 
-    def _follow_sessions(self, now: float) -> None:
-        while events := self._sessions.take_events():
-            for event in events:
-                if isinstance(event, SessionCreated):
-                    self._add_link(event, now)
-                elif isinstance(event, SessionUsable):
-                    self._parties[event.remote].sending = self._links[event.receive_id]
-                elif isinstance(event, SessionRetired):
-                    self._drop_link(event, now)
-
-    def _add_link(self, event: SessionCreated, now: float) -> None:
-        self.handshakes += 1
-        party = self._parties.get(event.remote)
-        if party is None:
-            party = self._parties[event.remote] = _Party(now)
-            if self._store.get(event.remote) is None:
-                self._strangers[event.remote] = None
-        party.links += 1
-        self._links[event.keypair.receive_id] = SignalingLink(event.keypair)
-        if len(self._strangers) > UNREGISTERED_MAX:
-            self._sessions.forget(next(iter(self._strangers)), now)
-
-    def _drop_link(self, event: SessionRetired, now: float) -> None:
-        link, party = self._links.pop(event.receive_id), self._parties[event.remote]
-        link.wipe()
-        party.links -= 1
-        if party.sending is link:
-            party.sending = None
-        if not party.links:
-            del self._parties[event.remote]
-            self._strangers.pop(event.remote, None)
-            self._left_us(event.remote, now)
-
     def _receive_signaling(self, data: bytes, source: Endpoint, now: float) -> None:
-        packet = decode_signaling(data)
-        link = self._links.get(packet.session_id)
-        if link is None:
-            raise RemoteViolation(DropReason.UNKNOWN_SESSION)
-        body = link.open(packet)
-        party = self._parties[link.remote]
-        if party.sending is not link:
-            self._sessions.confirm(link.receive_id, now)
-            self._follow_sessions(now)
-        if not party.bucket.take(now):
-            raise RemoteViolation(DropReason.RATE_LIMITED)
-        message = decode_message(body)
+        message, origin = self._parties.receive(data, source, now)
         self.requests[_KINDS.get(type(message), "other")] += 1
-        origin = _Origin(party, link, source, party.sending is link and packet.counter == link.newest)
-        if origin.newest:
-            party.endpoint = source
         if isinstance(message, Register):
             self._on_register(message, origin, now)
         elif isinstance(message, Heartbeat):
@@ -297,21 +228,15 @@ class NucleusEngine:
         else:
             raise RemoteViolation(DropReason.SIGNALING_MALFORMED, "an answer to a Nucleus")
 
-    def _answer(self, message: Message, origin: _Origin) -> None:
-        """On the link that the request came on: the asker has that one, whatever became of others."""
-        if origin.link.receive_id not in self._links:
-            return  # the answer took its time, and the session has ended
-        self._datagrams.append((origin.link.seal(encode_message(message)), origin.source))
-
     # --- messages -------------------------------------------------------------------------------------------------
 
-    def _on_register(self, register: Register, origin: _Origin, now: float) -> None:
+    def _on_register(self, register: Register, origin: Origin, now: float) -> None:
         observed = observed_endpoint(origin.source)
         self._gate.ask(
             register, origin.link, observed, origin.source.host, now, partial(self._admitted, register, origin)
         )
 
-    def _admitted(self, register: Register, origin: _Origin, answer: Admitted | Refused, now: float) -> None:
+    def _admitted(self, register: Register, origin: Origin, answer: Admitted | Refused, now: float) -> None:
         if isinstance(answer, Refused):
             self._refuse(register, answer, origin)
             return
@@ -320,7 +245,7 @@ class NucleusEngine:
             ack = RegisterAck(
                 register.request, Status.OK, "", edge.observed, 0, 0, NO_DELTA, answer.lease, self.draining
             )
-            self._answer(ack, origin)
+            self._parties.answer(ack, origin)
             return
         known = self._store.get(edge.key)
         if known is not None and known.record == edge.record:
@@ -330,7 +255,7 @@ class NucleusEngine:
         self._store.claim(edge, self._deadline(now), now, partial(self._claimed, register, answer, origin))
 
     def _claimed(
-        self, register: Register, admitted: Admitted, origin: _Origin, conflict: Conflict | None, now: float
+        self, register: Register, admitted: Admitted, origin: Origin, conflict: Conflict | None, now: float
     ) -> None:
         denial = self._store.denied(admitted.edge.key, now)
         if conflict is not None:
@@ -341,9 +266,9 @@ class NucleusEngine:
         else:
             self._registered(register, admitted, origin, now)
 
-    def _registered(self, register: Register, admitted: Admitted, origin: _Origin, now: float) -> None:
+    def _registered(self, register: Register, admitted: Admitted, origin: Origin, now: float) -> None:
         store, edge = self._store, admitted.edge
-        self._strangers.pop(edge.key, None)
+        self._parties.registered(edge.key)
         since = store.since(edge.cluster, register.epoch, register.seen)
         delta = store.delta(
             edge.cluster, store.before(edge.cluster, now - RECENT_PEERS) if since is None else since, DELTA_ROOM
@@ -363,18 +288,18 @@ class NucleusEngine:
             admitted.lease,
             self.draining,
         )
-        self._answer(ack, origin)
+        self._parties.answer(ack, origin)
         self._uses_us(origin, now)
 
-    def _refuse(self, register: Register, refused: Refused, origin: _Origin) -> None:
+    def _refuse(self, register: Register, refused: Refused, origin: Origin) -> None:
         self.drops.add(refused.reason)
         if register.cluster in self._status:
             self._status[register.cluster].count_refusal(refused.status)
         reason = str(refused).encode()[:REASON_MAX].decode(errors="ignore")
         self._events.append(EdgeRefused(register.cluster, origin.link.remote, origin.source, refused.status, reason))
-        self._answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), origin)
+        self._parties.answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), origin)
 
-    def _on_heartbeat(self, heartbeat: Heartbeat, origin: _Origin, now: float) -> None:
+    def _on_heartbeat(self, heartbeat: Heartbeat, origin: Origin, now: float) -> None:
         store, edge = self._store, self._store.get(origin.link.remote)
         if heartbeat.leave:
             self._leave(edge, heartbeat, origin, now)
@@ -382,9 +307,9 @@ class NucleusEngine:
         observed = observed_endpoint(origin.source)
         if heartbeat.standby:
             origin.party.standby = True
-            self._left_us(origin.link.remote, now)
+            self._users.left_us(origin.link.remote, now)
             ack = HeartbeatAck(heartbeat.request, Status.OK, "", observed, store.epoch, NO_DELTA, self.draining)
-            self._answer(ack, origin)
+            self._parties.answer(ack, origin)
             return
         status, reason, delta = Status.OK, "", NO_DELTA
         if edge is None or heartbeat.epoch != store.epoch:
@@ -400,45 +325,44 @@ class NucleusEngine:
             delta = store.delta(edge.cluster, heartbeat.seen, DELTA_ROOM)
             origin.party.told = delta.until
         ack = HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta, self.draining)
-        self._answer(ack, origin)
+        self._parties.answer(ack, origin)
 
-    def _leave(self, edge: Edge | None, heartbeat: Heartbeat, origin: _Origin, now: float) -> None:
+    def _leave(self, edge: Edge | None, heartbeat: Heartbeat, origin: Origin, now: float) -> None:
         """The edge's sessions go with it: what the network still holds of its packets can not bring it back."""
         if edge is not None:
             if heartbeat.version < edge.version:
                 raise RemoteViolation(DropReason.STALE_RECORD)
             self._store.remove(edge.key, now)
-        self._sessions.forget(origin.link.remote, now)
-        self._follow_sessions(now)
+        self._parties.forget(origin.link.remote, now)
 
-    def _on_query(self, query: QueryPeer, origin: _Origin) -> None:
+    def _on_query(self, query: QueryPeer, origin: Origin) -> None:
         asker = self._store.get(origin.link.remote)
         if asker is None:
             self.drops.add(DropReason.NOT_REGISTERED)
-            self._answer(PeerInfo(query.request, Status.NOT_REGISTERED, query.address, None), origin)
+            self._parties.answer(PeerInfo(query.request, Status.NOT_REGISTERED, query.address, None), origin)
             return
         found = self._store.find(asker.cluster, query.address)
         if found is None:
-            self._answer(PeerInfo(query.request, Status.NOT_FOUND, query.address, None), origin)
+            self._parties.answer(PeerInfo(query.request, Status.NOT_FOUND, query.address, None), origin)
             return
-        self._answer(PeerInfo(query.request, Status.OK, query.address, found.entry()), origin)
+        self._parties.answer(PeerInfo(query.request, Status.OK, query.address, found.entry()), origin)
         if found is not asker and not self._hint(found.key, asker):
             self._store.hint(found.key, asker.key)
 
     def _hint(self, target: PublicKey, asker: Edge) -> bool:
         """False: there is no session to tell it by."""
-        party, edge = self._parties.get(target), self._store.get(target)
-        if party is None or party.sending is None or party.endpoint is None:
+        party, edge = self._parties.reachable(target), self._store.get(target)
+        if party is None:
             return False
         if edge is None or edge.cluster != asker.cluster:
             return True  # there is nobody to tell
-        self._datagrams.append((party.sending.seal(encode_message(ConnectHint(asker.entry()))), party.endpoint))
+        self._parties.tell(party, encode_message(ConnectHint(asker.entry())))
         return True
 
     # --- changes --------------------------------------------------------------------------------------------------
 
     def _alive(
-        self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], origin: _Origin, now: float
+        self, edge: Edge, observed: PackedEndpoint, local: tuple[PackedEndpoint, ...], origin: Origin, now: float
     ) -> None:
         self._store.touch(edge, self._deadline(now))
         if origin.newest and (edge.observed != observed or edge.local != local):
@@ -462,9 +386,8 @@ class NucleusEngine:
             status = self._status[edge.cluster]
             setattr(status, _COUNTERS[kind], getattr(status, _COUNTERS[kind]) + 1)
             if self._store.get(edge.key) is None:
-                self._left_us(edge.key, now)
-                if edge.key in self._parties:
-                    self._strangers[edge.key] = None
+                self._users.left_us(edge.key, now)
+                self._parties.unregistered(edge.key)
             if self._store.is_mesh(edge.cluster):
                 self._pushes.changed(edge.cluster, now)
             vip4 = str(IPv4Address(edge.vip4)) if edge.vip4 else ""
@@ -472,16 +395,18 @@ class NucleusEngine:
                 EdgeChanged(kind, edge.cluster, edge.key, edge.name, vip4, unpack_endpoint(edge.observed))
             )
 
-    def _push(self, cluster: str) -> None:
-        """Tell every edge of a mesh what it was not told yet. Edges that were told alike get the same bytes."""
+    def _push(self, cluster: str) -> int:
+        """Tell every edge of a mesh what it was not told yet; returns to how many. Edges that were told alike get the
+        same bytes."""
         store = self._store
+        pushed = 0
         if not store.is_mesh(cluster):
-            return
+            return pushed
         head = store.head(cluster)
         bodies: dict[int, tuple[int, bytes]] = {}  # told -> (told then, message)
         for edge in store.live(cluster):
-            party = self._parties.get(edge.key)
-            if party is None or party.sending is None or party.endpoint is None or party.told >= head:
+            party = self._parties.reachable(edge.key)
+            if party is None or party.told >= head:
                 continue
             if party.standby:
                 continue  # the Nucleus that it uses tells it
@@ -490,82 +415,24 @@ class NucleusEngine:
                 ack = HeartbeatAck(_NO_REQUEST, Status.OK, "", None, store.epoch, delta, self.draining)
                 bodies[party.told] = delta.until, encode_message(ack)
             party.told, body = bodies[party.told]
-            self._datagrams.append((party.sending.seal(body), party.endpoint))
-
-    # --- administration -------------------------------------------------------------------------------------------
-
-    @property
-    def store(self) -> Store:
-        """To be read. What changes it goes through the engine."""
-        return self._store
-
-    def edges(self, clusters: Sequence[str], now: float) -> list[EdgeRow]:
-        return edge_rows(self._store, clusters, HEARTBEATS_MISSED * self._interval, now)
-
-    def set_allow_list(self, cluster: str, allow_list: AllowList | None, now: float) -> list[Edge]:
-        """Returns the edges that have been taken out of the cluster. They are told to register again, and then why."""
-        removed = self._gate.set_allow_list(cluster, allow_list)
-        for edge in removed:
-            self._expel(edge.key, now)
-        self._follow_store(now)
-        return removed
-
-    @property
-    def state_revision(self) -> int:
-        """Changes with what is to be remembered over a restart: leases, and who is shut out."""
-        ends = sum(status.leaves + status.departures for status in self._status.values())
-        return self._gate.leases_given + ends + self._denials
-
-    def kick(self, key: PublicKey, now: float) -> None:
-        """Unregister it and end its sessions. It may come back."""
-        self._expel(key, now)
-        self._sessions.forget(key, now)
-        self._follow_sessions(now)
-        self._follow_store(now)
-
-    def deny(self, denial: Denial, now: float) -> None:
-        self._denials += 1
-        self._store.deny(denial, now)
-        self._expel(denial.key, now)
-        self._follow_store(now)
-
-    def undeny(self, key: PublicKey, now: float) -> None:
-        self._denials += 1
-        self._store.undeny(key, now)
-
-    def _expel(self, key: PublicKey, now: float) -> None:
-        party = self._parties.get(key)
-        self._store.remove(key, now)
-        if party is not None and party.sending is not None and party.endpoint is not None:
-            ack = HeartbeatAck(_NO_REQUEST, Status.NOT_REGISTERED, "", None, self._store.epoch, NO_DELTA, self.draining)
-            self._datagrams.append((party.sending.seal(encode_message(ack)), party.endpoint))
-
-    # --- draining -------------------------------------------------------------------------------------------------
-
-    def _uses_us(self, origin: _Origin, now: float) -> None:
-        origin.party.standby = False
-        if origin.link.remote in self._parties:  # else its session has ended while the store was asked
-            self._users.add(origin.link.remote)
-        if self._drain is not None:
-            self._drain.stays(origin.link.remote, now)
-            self._follow_drain()
-
-    def _left_us(self, key: PublicKey, now: float) -> None:
-        self._users.discard(key)
-        if self._drain is not None:
-            self._drain.left(key, now)
-            self._follow_drain()
+            self._parties.tell(party, body)
+            pushed += 1
+        return pushed
 
     def _tell_to_leave(self, key: PublicKey) -> None:
-        party, edge = self._parties.get(key), self._store.get(key)
-        if edge is None or party is None or party.sending is None or party.endpoint is None:
+        party, edge = self._parties.reachable(key), self._store.get(key)
+        if edge is None or party is None:
             return
         delta = self._store.delta(edge.cluster, party.told, DELTA_ROOM)
         party.told = delta.until
         ack = HeartbeatAck(_NO_REQUEST, Status.OK, "", None, self._store.epoch, delta, self.draining)
-        self._datagrams.append((party.sending.seal(encode_message(ack)), party.endpoint))
+        self._parties.tell(party, encode_message(ack))
 
-    def _follow_drain(self) -> None:
-        if self.drained and not self._drain_told:
-            self._drain_told = True
-            self._events.append(DrainChanged(True, self.users))
+    def _unregistered(self) -> bytes:
+        ack = HeartbeatAck(_NO_REQUEST, Status.NOT_REGISTERED, "", None, self._store.epoch, NO_DELTA, self.draining)
+        return encode_message(ack)
+
+    def _uses_us(self, origin: Origin, now: float) -> None:
+        origin.party.standby = False
+        if origin.link.remote in self._parties:  # else its session has ended while the store was asked
+            self._users.uses_us(origin.link.remote, now)

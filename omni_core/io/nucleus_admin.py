@@ -37,7 +37,7 @@ class NucleusAdmin:
     async def _on_edges(self, request: Mapping[str, Any]) -> dict[str, Any]:
         engine, now = self._driver.engine, monotonic()
         clusters = self._clusters(request)
-        answer: dict[str, Any] = {"edges": [asdict(row) for row in engine.edges(clusters, now)]}
+        answer: dict[str, Any] = {"edges": [asdict(row) for row in engine.admin.edges(clusters, now)]}
         if request.get("leases"):
             answer["leases"] = [asdict(row) for row in lease_rows(engine.store, clusters, now)]
         if request.get("denied"):
@@ -48,7 +48,7 @@ class NucleusAdmin:
         engine, now = self._driver.engine, monotonic()
         key, name = self._edge(engine, request, now)
         was_there = engine.store.get(key) is not None
-        engine.kick(key, now)
+        engine.admin.kick(key, now)
         self._driver.flush()
         logger.info("kicked %s by an administrator", _shown(key, name))
         return {"public_key": key_text(key), "name": name, "was_there": was_there}
@@ -58,7 +58,7 @@ class NucleusAdmin:
         key, name = self._edge(engine, request, now)
         lasts, reason = _lasts(request.get("for")), _reason(request.get("reason", ""))
         was_there = engine.store.get(key) is not None
-        engine.deny(Denial(key, FOREVER if lasts is None else now + lasts, reason), now)
+        engine.admin.deny(Denial(key, FOREVER if lasts is None else now + lasts, reason), now)
         self._driver.flush()
         logger.info("shut out %s by an administrator%s", _shown(key, name), f": {reason}" if reason else "")
         await self._driver.save_state()
@@ -68,7 +68,7 @@ class NucleusAdmin:
         engine, now = self._driver.engine, monotonic()
         key, name = self._edge(engine, request, now)
         was_denied = engine.store.denied(key, now) is not None
-        engine.undeny(key, now)
+        engine.admin.undeny(key, now)
         self._driver.flush()
         if was_denied:
             logger.info("allowed %s again by an administrator", _shown(key, name))

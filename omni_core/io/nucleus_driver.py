@@ -262,7 +262,7 @@ class NucleusDriver(Driver):
                 if reread.allow_list is None:
                     logger.error("the allow list of %s stays as it was: %s", reread.cluster, reread.refused)
                     continue
-                removed = self.engine.set_allow_list(reread.cluster, reread.allow_list, monotonic())
+                removed = self.engine.admin.set_allow_list(reread.cluster, reread.allow_list, monotonic())
                 self.flush()
                 logger.info(
                     "allow list of %s: %d keys, %d edges taken out",

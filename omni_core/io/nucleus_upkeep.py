@@ -63,7 +63,7 @@ class NucleusUpkeep:
         sorted_out = sort_out(decode_state(text, "the request"), store, clusters, wall)
         restored = restore_state(sorted_out.fit, store, clusters, now, wall)
         for denial in sorted_out.fit.denied:
-            self._driver.engine.kick(denial.key, now)
+            self._driver.engine.admin.kick(denial.key, now)
         self._driver.flush()
         await self._driver.save_state()
         return {

@@ -470,7 +470,7 @@ async def test_a_leased_vip_on_a_bridge_that_was_there(cluster):
     assert ("br0", first) in steps
 
     listed = parse_allow_list(f"{robot.status().public_key} vip4=10.77.1.7/24", "a test")
-    cluster.nucleus.engine.set_allow_list("fleet", listed, monotonic())
+    cluster.nucleus.engine.admin.set_allow_list("fleet", listed, monotonic())
     cluster.nucleus.flush()
     await until(lambda: vip4s("br0") == ["198.51.100.1/24", "10.77.1.7/24"], 10)
     await robot.cleanup()

@@ -148,7 +148,7 @@ class Case:
         self.set(text_of(self.identity, rest))
 
     def set(self, *lines: str) -> list[str]:
-        removed = self.net.nucleus.set_allow_list("fleet", allow(*lines), self.net.now)
+        removed = self.net.nucleus.admin.set_allow_list("fleet", allow(*lines), self.net.now)
         self.net.pump_nucleus()
         return [edge.name for edge in removed]
 
@@ -237,7 +237,7 @@ def test_a_list_that_changes_takes_edges_out_at_once(seed: int, other: Identity)
 
 def test_without_a_list_again_everyone_may_join(seed: int, other: Identity) -> None:
     case = Case(seed)
-    case.net.nucleus.set_allow_list("fleet", None, case.net.now)
+    case.net.nucleus.admin.set_allow_list("fleet", None, case.net.now)
     assert case.edge(identity=other).registered
 
 
@@ -247,20 +247,20 @@ def test_without_a_list_again_everyone_may_join(seed: int, other: Identity) -> N
 def test_a_denied_key_is_told_and_stays_out_until_it_is_allowed(net: Net) -> None:
     edge, peer = net.edge().start(), net.edge().start()
     assert net.run(2, net.all_registered)
-    net.nucleus.deny(Denial(edge.key, FOREVER, "stolen"), net.now)
+    net.nucleus.admin.deny(Denial(edge.key, FOREVER, "stolen"), net.now)
     net.pump_nucleus()
     assert net.run(1, lambda: bool(edge.of(Refused)))
     assert "(stolen)" in refusal(edge) and key_text(edge.key) in refusal(edge)
     assert net.run(1, lambda: peer.of(PeerLeft) != [])
     net.run(300)
     assert not edge.registered and edge.key not in peer.known
-    net.nucleus.undeny(edge.key, net.now)
+    net.nucleus.admin.undeny(edge.key, net.now)
     assert net.run(60, net.all_registered)
 
 
 def test_a_denial_for_an_hour_ends(net: Net) -> None:
     edge = net.edge()
-    net.nucleus.deny(Denial(edge.key, net.now + 3600, ""), net.now)
+    net.nucleus.admin.deny(Denial(edge.key, net.now + 3600, ""), net.now)
     edge.start()
     net.run(3599)
     assert not edge.registered
@@ -271,7 +271,7 @@ def test_a_denial_for_an_hour_ends(net: Net) -> None:
 def test_a_kicked_edge_comes_back(net: Net) -> None:
     edge, peer = net.edge().start(), net.edge().start()
     assert net.run(2, net.all_registered)
-    net.nucleus.kick(edge.key, net.now)
+    net.nucleus.admin.kick(edge.key, net.now)
     net.pump_nucleus()
     assert net.nucleus.store.get(edge.key) is None
     assert net.run(1, lambda: edge.key not in peer.known)

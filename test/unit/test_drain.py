@@ -167,8 +167,8 @@ def test_who_uses_a_nucleus_is_counted_as_edges_come_and_go(net: Net) -> None:
     net.pump(first)
     net.run(1)
     assert net.nucleus.users == 2
-    net.nucleus.kick(third.key, net.now)
+    net.nucleus.admin.kick(third.key, net.now)
     assert net.nucleus.users == 1
     first.kill()
     # The one that was kicked comes back, the other departs.
-    assert net.run(200, lambda: net.nucleus._users == {third.key})
+    assert net.run(200, lambda: net.nucleus._users.keys == {third.key})

@@ -17,7 +17,7 @@ from omni_core.constants import EDGE_REQUEST_BURST, PUSH_INTERVAL
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.record import signed
 from omni_core.drops import DropReason
-from omni_core.engines import nucleus as nucleus_module
+from omni_core.engines import nucleus_parties
 from omni_core.signaling.admission import ClusterPolicy
 from omni_core.signaling.client_events import PeerJoined, Punch, QueryAnswered
 from omni_core.signaling.codec import decode_message, encode_message
@@ -35,7 +35,7 @@ from omni_core.signaling.messages import (
     Status,
 )
 from omni_core.types import Endpoint
-from omni_core.wire.control import ControlType
+from omni_core.wire.control import ControlType, decode_signaling
 
 KEY = b"a" * 32
 SOMEWHERE = (pack_endpoint(Endpoint("10.5.5.5", 5)),)
@@ -160,7 +160,7 @@ def test_a_flood_of_requests_from_one_edge(net: Net) -> None:
 
 def test_strangers_give_way_to_strangers(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions without a registration are bounded, and do not cost a registered edge its session."""
-    monkeypatch.setattr(nucleus_module, "UNREGISTERED_MAX", 5)
+    monkeypatch.setattr(nucleus_parties, "UNREGISTERED_MAX", 5)
     edge = net.edge().start()
     net.run(1)
     strangers = [Insider(net, f"10.66.1.{n}") for n in range(20)]
@@ -264,7 +264,7 @@ def test_an_old_packet_does_not_move_an_edge_back(net: Net) -> None:
     assert len(insider.send(second, new_place)) == 1
     assert len(insider.send(first)) == 1, "answered, for it is authentic"
     (answer,) = insider.send(insider.link.seal(encode_message(QueryPeer(3, insider.identity.mac))), new_place)
-    found = decode_message(insider.link.open(nucleus_module.decode_signaling(answer)))
+    found = decode_message(insider.link.open(decode_signaling(answer)))
     assert isinstance(found, PeerInfo) and found.peer is not None
     assert found.peer.endpoints == (pack_endpoint(new_place),)
 

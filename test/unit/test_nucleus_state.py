@@ -121,7 +121,7 @@ async def test_the_file_is_written_when_something_changes_and_at_the_end(tmp_pat
     file.start(net.nucleus)
     await file.write()
     assert not path.exists(), "there is nothing to remember"
-    net.nucleus.deny(Denial(key(1), FOREVER, "stolen"), 0.0)
+    net.nucleus.admin.deny(Denial(key(1), FOREVER, "stolen"), 0.0)
     file.look()
     for _ in range(500):
         if path.exists():
@@ -129,7 +129,7 @@ async def test_the_file_is_written_when_something_changes_and_at_the_end(tmp_pat
         await asyncio.sleep(0.01)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry["reason"] for entry in json.loads(path.read_text())["denied"]] == ["stolen"]
-    net.nucleus.undeny(key(1), 0.0)
+    net.nucleus.admin.undeny(key(1), 0.0)
     await file.stop()
     assert json.loads(path.read_text())["denied"] == []
 

@@ -76,7 +76,7 @@ async def admin(driver: NucleusDriver, *arguments: str) -> Outcome:
 async def test_what_was_backed_up_is_restored_elsewhere(driver: NucleusDriver, tmp_path: Path) -> None:
     for n in range(1, 6501):  # more than one request
         lease(driver, n)
-    driver.engine.deny(Denial(key(9), FOREVER, "stolen"), monotonic())
+    driver.engine.admin.deny(Denial(key(9), FOREVER, "stolen"), monotonic())
     file = tmp_path / "backup.json"
     made = await admin(driver, "backup", str(file))
     assert made.code == 0 and "6500 leases, 1 keys" in made.out
@@ -114,7 +114,7 @@ async def test_what_was_backed_up_is_restored_elsewhere(driver: NucleusDriver, t
 async def test_from_memory_into_a_redis_that_nuclei_share(driver: NucleusDriver, tmp_path: Path) -> None:
     for n in range(1, 101):
         lease(driver, n)
-    driver.engine.deny(Denial(key(9), FOREVER, "stolen"), monotonic())
+    driver.engine.admin.deny(Denial(key(9), FOREVER, "stolen"), monotonic())
     assert (await admin(driver, "backup", str(tmp_path / "backup.json"))).code == 0
     redis = redis_server.RedisServer(tmp_path)
     redis.start()
