@@ -346,18 +346,15 @@ class NucleusEngine:
             self._parties.answer(PeerInfo(query.request, Status.NOT_FOUND, query.address, None), origin)
             return
         self._parties.answer(PeerInfo(query.request, Status.OK, query.address, found.entry()), origin)
-        if found is not asker and not self._hint(found.key, asker):
+        if found is not asker:
+            # Both: a session here may be one that only keeps us warm, on a NAT mapping that has closed since.
+            self._hint(found.key, asker)
             self._store.hint(found.key, asker.key)
 
-    def _hint(self, target: PublicKey, asker: Edge) -> bool:
-        """False: there is no session to tell it by."""
+    def _hint(self, target: PublicKey, asker: Edge) -> None:
         party, edge = self._parties.reachable(target), self._store.get(target)
-        if party is None:
-            return False
-        if edge is None or edge.cluster != asker.cluster:
-            return True  # there is nobody to tell
-        self._parties.tell(party, encode_message(ConnectHint(asker.entry())))
-        return True
+        if party is not None and edge is not None and edge.cluster == asker.cluster:
+            self._parties.tell(party, encode_message(ConnectHint(asker.entry())))
 
     # --- changes --------------------------------------------------------------------------------------------------
 

@@ -118,7 +118,7 @@ class Store(Protocol):
         """That a store which several Nuclei share went away, or is back."""
 
     def hint(self, target: PublicKey, asker: PublicKey) -> None:
-        """``asker`` wants to reach ``target``, which has no session here: tell the Nucleus that has it."""
+        """``asker`` wants to reach ``target``: if that is registered at another Nucleus, have it tell it."""
 
     def take_hints(self) -> list[Hint]:
         """What other Nuclei have told in this way."""

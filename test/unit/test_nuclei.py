@@ -18,7 +18,8 @@ from omni_core.constants import (
 )
 from omni_core.drops import DropReason
 from omni_core.session.limits import SessionLimits
-from omni_core.signaling.client_events import NucleusLost, PeerJoined, PeerLeft, QueryAnswered, Registered
+from omni_core.signaling.client_events import NucleusLost, PeerJoined, PeerLeft, Punch, QueryAnswered, Registered
+from omni_core.signaling.store import Hint
 from omni_core.types import Endpoint
 from omni_core.wire.control import ControlType
 
@@ -139,6 +140,33 @@ def test_with_a_shared_store_nothing_is_told_twice(seed: int) -> None:
     edges[0].stop()
     net.run(60)
     assert all(len(edge.of(PeerLeft)) == 1 for edge in edges[1:])
+
+
+def test_a_hint_goes_to_the_nucleus_that_the_peer_uses(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is asked has a session with the peer, too, but one that is only kept warm: its NAT mapping may have
+    closed."""
+    net = Net(seed, nuclei=2, shared=True)
+    assert net.shared is not None
+    asker, peer = settled(net, 2)
+    first, second = (server.at for server in net.nuclei)
+    net.carry = lambda data, source, target: [] if {source, target} == {first, asker.at} else [LATENCY]
+    assert net.run(FAILOVER, lambda: asker.used == 1)
+    assert peer.used == 0
+    hints: list[Hint] = []
+    monkeypatch.setattr(net.shared, "hint", lambda target, who: hints.append(Hint(target, who)))
+    monkeypatch.setattr(net.shared, "take_hints", lambda: [hints.pop() for _ in hints[:]])
+    net.carry = lambda data, source, target: [] if (source, target) == (second, peer.at) else [LATENCY]
+    net.record = True
+    asker.nuclei.query(peer.key, net.now)
+    net.pump(asker)
+    assert net.run(1, lambda: bool(asker.of(QueryAnswered)))
+    assert hints == [Hint(peer.key, asker.key)]
+    assert [target for data, source, target in net.seen if source == second] == [asker.at, peer.at], "here as well"
+    assert not peer.of(Punch)
+    net.nucleus.follow_store(net.now)
+    net.pump_nucleus()
+    assert net.run(1, lambda: bool(peer.of(Punch)))
+    assert peer.of(Punch)[0].record.public_key == asker.key
 
 
 def test_a_question_that_the_dead_one_did_not_answer_goes_to_the_next(net: Net) -> None:
