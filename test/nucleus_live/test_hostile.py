@@ -132,7 +132,7 @@ async def test_junk(honest: Honest, rng: random.Random) -> None:
     try:
         await asyncio.to_thread(intruder.flood, junk())
         await honest.go_on()
-        # Nothing is answered, but for initiations whose mac1 is right, by a Nucleus under load: with less than they were.
+        # Nothing is answered, but initiations with a right mac1, by a Nucleus under load: with less than they were.
         assert {data[0] for data in intruder.heard()} <= {ControlType.COOKIE_REPLY}
     finally:
         intruder.close()

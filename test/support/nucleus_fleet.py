@@ -15,6 +15,7 @@ from omni_core.sim.lean_edge import LeanEdge
 from omni_core.sim.network import SimNet
 from omni_core.sim.nucleus import SimNucleus
 from omni_core.sim.redis import RedisModel, RedisWire
+from omni_core.sim.trace import DELIVERED, Fate, Trace
 from omni_core.types import Endpoint, PublicKey
 
 EDGES_OF_CLUSTER = 1000
@@ -62,11 +63,22 @@ class SharingNucleus(SimNucleus):
             self.pump()
 
 
+class BriefTrace(Trace):
+    """Without the digest, which takes longer than what it is of."""
+
+    def add(self, fate: Fate, data: bytes) -> None:
+        self.fates.append(fate)
+        self.verdicts[fate.verdict] += 1
+        if fate.verdict == DELIVERED:
+            self.delivered[fate.type] += 1
+
+
 class NucleusFleet:
-    """``edges``: those that live, by key. ``gone``: key -> (when, whether it said goodbye)."""
+    """``edges``: those that live, by key. ``gone``: key -> when."""
 
     def __init__(self, net: SimNet, edges: int) -> None:
         self.net = net
+        net.trace = BriefTrace()
         names = ["mesh", *(f"fleet-{n}" for n in range(max(1, (edges - SMALL) // EDGES_OF_CLUSTER)))]
         self.clusters = names
         identity = Identity.generate(net.random.randbytes)
@@ -81,7 +93,7 @@ class NucleusFleet:
             for nucleus in self.nuclei
         )
         self.edges: dict[PublicKey, LeanEdge] = {}
-        self.gone: dict[PublicKey, tuple[float, bool]] = {}
+        self.gone: dict[PublicKey, float] = {}
         self.unsettled: dict[PublicKey, float] = {}  # since when: came or moved
         self.clusters_of: dict[str, list[LeanEdge]] = {name: [] for name in names}
         self._number = 0
@@ -112,7 +124,7 @@ class NucleusFleet:
         (edge.stop if goodbye else edge.crash)()
         del self.edges[edge.key]
         self.clusters_of[edge.settings.cluster].remove(edge)
-        self.gone[edge.key] = self.net.now, goodbye
+        self.gone[edge.key] = self.net.now
 
     def churn(self, per_minute: float) -> None:
         """Edges go (half of them without a word), as many come, and as many move; ``per_minute`` each."""
@@ -152,8 +164,8 @@ class NucleusFleet:
             peer = rng.choice(self.clusters_of[asker.settings.cluster])
             if peer is not asker and self.settled(peer) and asking(peer):
                 questions.append((asker, peer.key))
-        for key, (when, goodbye) in self.gone.items():
-            if departed and net.now - when > (SETTLED if goodbye else DEAD_AFTER + SETTLED):
+        for key, when in self.gone.items():
+            if departed and net.now - when > DEAD_AFTER + SETTLED:  # a goodbye may be lost, or find no Nucleus
                 questions.append((rng.choice(askers), key))
         unanswered, began = questions, net.now
         for _ in range(ROUNDS):
@@ -182,18 +194,17 @@ class NucleusFleet:
         ):
             return f"{asker.name} was told {answer.endpoints}, {peer.name} ({peer.nuclei.state}) is at {peer.at}"
         if peer is None and answer.record is not None:
-            when, goodbye = self.gone[key]
-            if began - when > SETTLED + (0 if goodbye else DEAD_AFTER):
-                return f"{asker.name} was told of {answer.record.name}, gone {self.net.now - when:.0f} s ago"
+            if began - self.gone[key] > DEAD_AFTER + SETTLED:
+                return f"{asker.name} was told of {answer.record.name}, gone {began - self.gone[key]:.0f} s ago"
         return ""
 
     def departed_that_are_known(self, life: float) -> list[str]:
         """Edges of the mesh that know a peer which is gone for longer than ``life`` s."""
         return [
-            f"{edge.name} knows a peer that went {self.net.now - self.gone[key][0]:.0f} s ago"
+            f"{edge.name} knows a peer that went {self.net.now - self.gone[key]:.0f} s ago"
             for edge in self.clusters_of["mesh"]
             for key in edge.known
-            if key in self.gone and self.net.now - self.gone[key][0] > life
+            if key in self.gone and self.net.now - self.gone[key] > life
         ]
 
     def views_of_the_mesh_are_right(self) -> bool:
