@@ -1,9 +1,9 @@
 """Who becomes a peer, who is kept connected, and what a session's life means for the data plane. Part of the
 Ganglion engine.
 
-A peer is *kept* (connected whether or not it has traffic) when it is configured, or when the Nucleus vouches
-for it and the cluster is
-not larger than ``mesh_limit``. Others get a session on demand and lose it after ON_DEMAND_IDLE without unicast frames.
+A peer is *kept* (connected whether or not it has traffic) when it is configured, or when the Nucleus vouches for it
+and the cluster is not larger than ``mesh_limit``. Others get a session on demand and lose it after ON_DEMAND_IDLE
+without unicast frames (keepalives.py).
 """
 
 from __future__ import annotations
@@ -11,17 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
 
-from omni_core.constants import (
-    CLOCK_REFRESH,
-    CLOCK_RETRY,
-    HINT_DOUBT,
-    LIVENESS_POLL,
-    NUDGE_AFTER,
-    ON_DEMAND_IDLE,
-    RECONNECT_MAX,
-    RECONNECT_MIN,
-    UNUSED_IDLE,
-)
+from omni_core.constants import NUDGE_AFTER, RECONNECT_MAX, RECONNECT_MIN
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import DataPlane, SessionKeys
@@ -31,18 +21,17 @@ from omni_core.engines.adoption import LeftPeer
 from omni_core.engines.control_link import ControlLink
 from omni_core.engines.departed import Departed
 from omni_core.engines.ganglion_events import GanglionEvent, PeerDown, PeerUp, Warned
+from omni_core.engines.keepalives import Keepalives
 from omni_core.engines.notes import NoteKeeper
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.settings import GanglionSettings
 from omni_core.errors import RemoteViolation
 from omni_core.session.events import SessionCreated, SessionEvent, SessionLost, SessionRetired, SessionUsable
-from omni_core.session.liveness import Care, Liveness
 from omni_core.session.machine import USABLE, State
 from omni_core.session.sessions import Sessions
 from omni_core.session.timers import Deadlines
 from omni_core.types import Endpoint, PeerId, PublicKey
 from omni_core.wire.hello import Hello, decode_hello, encode_hello
-from omni_core.wire.inband import ControlKind
 
 
 class Peering:
@@ -87,7 +76,9 @@ class Peering:
         self._drain = drain
         self._reconnects: Deadlines[PeerId] = Deadlines()
         self._nudges: Deadlines[PeerId] = Deadlines()
-        self._polls: Deadlines[PeerId] = Deadlines()
+        self._keepalives = Keepalives(
+            plane, book, sessions, link, keeps=self.keeps, connect=self.connect, ask=ask, forget=self.forget
+        )
         self._admission = Admission(settings, book, is_up=self.is_up, emit=emit)
         self.owner = owner
         self._introduce(settings.vip4)
@@ -286,7 +277,7 @@ class Peering:
         self._drain(now)
         self._reconnects.set(peer.id, None)
         self._nudges.set(peer.id, None)
-        self._polls.set(peer.id, None)
+        self._keepalives.end(peer)
         self._plane.remove_peer(peer.id)
         self._plane.remove_static(peer.mac)
         self._book.remove(peer)
@@ -434,9 +425,8 @@ class Peering:
         self._on_usable(peer, now)
 
     def _up(self, peer: Peer, now: float, how: str = "") -> None:
-        peer.up_since = peer.last_unicast = now
-        peer.liveness = Liveness(last_ping=0.0)
-        self._polls.set(peer.id, _next_poll(now))
+        peer.up_since = now
+        self._keepalives.begin(peer, now)
         endpoint = peer.path or Endpoint("?", 0)
         self._emit(PeerUp(peer.public_key, peer.name, endpoint, f"{peer.label} is up at {endpoint}{how}"))
         self._on_up(peer, now)
@@ -452,7 +442,7 @@ class Peering:
             peer.member = peer.inherited = False
         elif was_up and not peer.member:
             self.departed.mark(peer.public_key, peer.record_version, now)
-        self._polls.set(peer.id, None)
+        self._keepalives.end(peer)
         if was_up:
             self._on_down(peer)
             self._emit(PeerDown(peer.public_key, peer.name, f"{peer.label} is down: {event.reason}"))
@@ -488,7 +478,7 @@ class Peering:
     # --- timers ---------------------------------------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
-        times = (self._reconnects.next(), self._nudges.next(), self._polls.next())
+        times = (self._reconnects.next(), self._nudges.next(), self._keepalives.next_timer())
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -503,52 +493,4 @@ class Peering:
                 self._ask(peer, now)  # what told the peer to open its NAT towards us may have been lost
                 peer.nudge_delay *= 2
                 self._nudges.set(peer_id, now + peer.nudge_delay)
-        for peer_id in self._polls.pop_due(now):
-            peer = self._book.by_id(peer_id)
-            if peer is not None and peer.up_since is not None:
-                self._polls.set(peer_id, _next_poll(now))
-                self._poll(peer, now)
-
-    def _poll(self, peer: Peer, now: float) -> None:
-        traffic = peer.traffic
-        unconfirmed = False
-        for keypair in self._sessions.keypairs(peer.public_key):
-            stats = self._plane.session_stats(keypair.receive_id)
-            traffic.tx, traffic.tx_data = max(traffic.tx, stats.last_tx), max(traffic.tx_data, stats.last_tx_data)
-            traffic.rx, traffic.rx_data = max(traffic.rx, stats.last_rx), max(traffic.rx_data, stats.last_rx_data)
-            peer.last_unicast = max(peer.last_unicast, stats.last_unicast)
-            if keypair is self._sessions.sending(peer.public_key):
-                self._sessions.count_sent(peer.public_key, stats.tx_frames, now)
-                unconfirmed = keypair.initiator and not stats.rx_frames
-        idle = UNUSED_IDLE if peer.last_unicast == peer.up_since else ON_DEMAND_IDLE
-        if not self.keeps(peer) and now - peer.last_unicast >= idle:
-            self._link.send(peer, ControlKind.GOODBYE, now)
-            self.forget(peer, now, f"{peer.label}: no traffic for {idle:.0f} s")
-            return
-        care = peer.liveness.poll(traffic, now)
-        peer.seen = max(peer.seen or 0.0, traffic.rx)
-        if peer.hints.untried and peer.liveness.silent(HINT_DOUBT, now):
-            peer.hints.untried = False
-            self.connect(peer, now)
-            self._sessions.rekey(peer.public_key, now)
-        elif care is Care.REHANDSHAKE:
-            if peer.hints:
-                self.connect(peer, now)  # with what is known of places by now
-            self._ask(peer, now)
-            self._sessions.rekey(peer.public_key, now)
-        elif (
-            care is Care.PING or unconfirmed or _wants_clock(peer, now)
-        ):  # was our first packet lost? The peer cannot send before it
-            self._link.ping(peer, now)
-        elif care is Care.KEEPALIVE:
-            self._link.send(peer, ControlKind.KEEPALIVE, now)
-
-
-def _wants_clock(peer: Peer, now: float) -> bool:
-    """A busy peer needs no keepalive, but clocks drift."""
-    return now - peer.liveness.last_ping >= (CLOCK_REFRESH if peer.rtt is not None else CLOCK_RETRY)
-
-
-def _next_poll(now: float) -> float:
-    """The same moment for all peers, so that 127 of them wake a robot once per LIVENESS_POLL and not 127 times."""
-    return (now // LIVENESS_POLL + 1) * LIVENESS_POLL
+        self._keepalives.handle_timer(now)
