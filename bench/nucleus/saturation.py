@@ -28,7 +28,7 @@ from omni_core.constants import EDGE_REQUEST_BURST
 from omni_core.crypto.identity import Identity
 from omni_core.types import Endpoint
 
-TALKERS = 1000
+TALKERS = 500
 UNDER_WAY = 200  # datagrams: fills every wake-up of the process, and no socket's buffer
 HEARTBEATS_EACH = EDGE_REQUEST_BURST // 3  # in one go, below the rate limit of an edge
 QUERIES_EACH = EDGE_REQUEST_BURST // 3

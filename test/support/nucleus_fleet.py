@@ -193,9 +193,8 @@ class NucleusFleet:
             and (answer.record is None or answer.endpoints[0] != peer.at)
         ):
             return f"{asker.name} was told {answer.endpoints}, {peer.name} ({peer.nuclei.state}) is at {peer.at}"
-        if peer is None and answer.record is not None:
-            if began - self.gone[key] > DEAD_AFTER + SETTLED:
-                return f"{asker.name} was told of {answer.record.name}, gone {began - self.gone[key]:.0f} s ago"
+        if peer is None and answer.record is not None and began - self.gone[key] > DEAD_AFTER + SETTLED:
+            return f"{asker.name} was told of {answer.record.name}, gone {began - self.gone[key]:.0f} s ago"
         return ""
 
     def departed_that_are_known(self, life: float) -> list[str]:
