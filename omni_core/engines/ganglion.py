@@ -3,7 +3,7 @@
 The driver feeds datagrams from the underlay and frames from the local port, calls ``handle_timer`` when ``next_timer``
 is due, and drains ``take_datagrams``, ``take_frames`` and ``take_events`` after each call. Decisions are in Peering
 (who, and in what state), Resolver (unknown destinations), Sessions (handshakes), Nuclei (signaling) and the
-data plane (frames); this file routes between them.
+data plane (frames), whose reports PlaneEvents hands out; this file routes between them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,7 @@ from ipaddress import IPv4Interface
 
 from omni_core.constants import FIRST_DATA_BYTE
 from omni_core.crypto.identity import Identity
-from omni_core.dataplane.port import (
-    Confirmed,
-    ControlFrame,
-    Datagram,
-    DataPlane,
-    DataPlaneEvent,
-    EndpointMoved,
-    Unresolved,
-)
+from omni_core.dataplane.port import Datagram, DataPlane
 from omni_core.drops import DropCounters, DropReason
 from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_about
 from omni_core.engines.control_link import ControlLink
@@ -37,20 +29,20 @@ from omni_core.engines.nucleus_news import NucleusNews
 from omni_core.engines.peering import Peering
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.pings import Pings
+from omni_core.engines.plane_events import PlaneEvents
 from omni_core.engines.registration import make_nuclei, own_record
 from omni_core.engines.resolver import Resolver
 from omni_core.engines.settings import GanglionSettings
 from omni_core.engines.slow_path import SlowPath
 from omni_core.engines.snapshot import snapshot
 from omni_core.engines.status import GanglionStatus
-from omni_core.errors import RemoteViolation
 from omni_core.session.handshake import Profile
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.client_events import Vip4Leased, Vip4NotLeased
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import ControlType
 from omni_core.wire.hello import CAPABILITY_GROUPS
-from omni_core.wire.inband import ControlKind, decode_control
+from omni_core.wire.inband import ControlKind
 
 _HOUSEKEEPING = 1.0  # s between two looks at waiting frames
 _AGEING_LOOK = 10.0  # s between two looks at the FDB when no frame waits: an idle robot is not woken each second
@@ -140,6 +132,19 @@ class GanglionEngine:
             send=lambda peer, token, now: self.link.ping(peer, now, token),
             find=self.book.by_address,
             why=self._why_unreached,
+        )
+        self._plane_events = PlaneEvents(
+            self.plane,
+            self.book,
+            self.sessions,
+            self.peering,
+            self.slow_path,
+            self.link,
+            self.pings,
+            self.discovery,
+            self.drops,
+            gossip=lambda: self.gossip,
+            drain=self._handle_session_events,
         )
         self.leased_vip4 = LeasedVip4(
             self.settings.vip4, change=self._set_vip4, underlay=self._underlay, emit=self._events.append
@@ -294,7 +299,7 @@ class GanglionEngine:
 
     def _receive_data(self, datagrams: Sequence[Datagram], now: float) -> None:
         self.plane.datagrams_from_underlay(datagrams, now)
-        self._handle_plane_events(now)
+        self._plane_events.handle(now)
 
     def _receive_control(self, packet: bytes, source: Endpoint, now: float) -> None:
         if not packet:
@@ -414,7 +419,7 @@ class GanglionEngine:
         nucleus = self.nucleus
         while True:
             self._handle_session_events(now)
-            self._handle_plane_events(now)
+            self._plane_events.handle(now)
             if nucleus is None:
                 break
             if self.gossip is not None:
@@ -442,50 +447,6 @@ class GanglionEngine:
     def _handle_session_events(self, now: float) -> None:
         for event in self.sessions.take_events():
             self.peering.handle_session_event(event, now)
-
-    def _handle_plane_events(self, now: float) -> None:
-        while events := self.plane.take_events():
-            for event in events:
-                self._on_plane(event, now)
-            self._handle_session_events(now)
-
-    def _on_plane(self, event: DataPlaneEvent, now: float) -> None:
-        if isinstance(event, Unresolved):
-            self.slow_path.unresolved(event, now)
-        elif isinstance(event, Confirmed):
-            self.sessions.confirm(event.receive_id, now)
-            self._handle_session_events(now)  # before the next event: its answer needs the session
-        elif isinstance(event, EndpointMoved):
-            peer = self.peering.moved(event.receive_id, event.source, now)
-            if peer is not None and self.gossip is not None:
-                self.gossip.noted(peer, now)
-        elif isinstance(event, ControlFrame):
-            self._on_control(event, now)
-
-    def _on_control(self, event: ControlFrame, now: float) -> None:
-        remote = self.sessions.remote_of(event.receive_id)
-        peer = self.book.get(remote) if remote else None
-        if peer is None:
-            return
-        try:
-            message = decode_control(event.frame)
-        except RemoteViolation as violation:
-            self.drops.add(violation.reason)
-            return
-        if self.discovery is not None:
-            self.discovery.heard(peer, now)
-        if message.kind is ControlKind.PING:
-            self.link.pong(peer, message, now)
-        elif message.kind is ControlKind.PONG:
-            self.link.got_pong(peer, message, now)
-            self.pings.answered(message.token, now)
-        elif message.kind is ControlKind.GOODBYE:
-            self.peering.said_goodbye(peer, now)
-        elif message.kind is ControlKind.GOSSIP:
-            if self.gossip is not None:
-                self.gossip.heard(peer, message.body, now)
-        elif self.discovery is not None:
-            self.discovery.control(peer, message, now)
 
     def _set_vip4(self, vip4: IPv4Interface | None, now: float) -> None:
         self.settings = replace(self.settings, vip4=vip4)
