@@ -117,6 +117,7 @@ def test_the_redis_is_killed(net: SimNet, say: Callable[[str], None], kept: str)
     say(f"Redis killed, two heartbeats later {fleet.registered()} registered")
     say(f"{fleet.check_queries(fleet.uses_the_first, departed=False)} questions answered right")
     fleet.redis.start(kept=kept)
+    fleet.lives_since = net.now
     net.run(TWO_HEARTBEATS)
     say(f"{fleet.check_queries()} questions answered right, two heartbeats after it is back")
     fleet.calm()

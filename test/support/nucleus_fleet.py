@@ -94,6 +94,7 @@ class NucleusFleet:
         )
         self.edges: dict[PublicKey, LeanEdge] = {}
         self.gone: dict[PublicKey, float] = {}
+        self.lives_since = 0.0  # when the Redis came back
         self.unsettled: dict[PublicKey, float] = {}  # since when: came or moved
         self.clusters_of: dict[str, list[LeanEdge]] = {name: [] for name in names}
         self._number = 0
@@ -165,7 +166,7 @@ class NucleusFleet:
             if peer is not asker and self.settled(peer) and asking(peer):
                 questions.append((asker, peer.key))
         for key, when in self.gone.items():
-            if departed and net.now - when > DEAD_AFTER + SETTLED:  # a goodbye may be lost, or find no Nucleus
+            if departed and self._is_over(when, net.now):
                 questions.append((rng.choice(askers), key))
         unanswered, began = questions, net.now
         for _ in range(ROUNDS):
@@ -193,9 +194,13 @@ class NucleusFleet:
             and (answer.record is None or answer.endpoints[0] != peer.at)
         ):
             return f"{asker.name} was told {answer.endpoints}, {peer.name} ({peer.nuclei.state}) is at {peer.at}"
-        if peer is None and answer.record is not None and began - self.gone[key] > DEAD_AFTER + SETTLED:
+        if peer is None and answer.record is not None and self._is_over(self.gone[key], began):
             return f"{asker.name} was told of {answer.record.name}, gone {began - self.gone[key]:.0f} s ago"
         return ""
+
+    def _is_over(self, gone: float, now: float) -> bool:
+        """A goodbye may be lost, or find no Nucleus; a Redis that has lost all gives those it is told of a life."""
+        return now - max(gone, self.lives_since) > DEAD_AFTER + SETTLED
 
     def departed_that_are_known(self, life: float) -> list[str]:
         """Edges of the mesh that know a peer which is gone for longer than ``life`` s."""
