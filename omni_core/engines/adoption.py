@@ -20,17 +20,22 @@ Taken over are sessions of the same owner (notes.py) with peers that may still b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from omni_core.constants import REJECT_AFTER_TIME
 from omni_core.crypto.identity import Identity
 from omni_core.dataplane.port import AdoptedSession, DataPlane
+from omni_core.engines.ganglion_events import GanglionEvent, Warned
 from omni_core.engines.notes import Note, decode_note
 from omni_core.engines.peers import PeerBook
 from omni_core.engines.settings import GanglionSettings
 from omni_core.session.adoption import LeftSession
 from omni_core.types import Endpoint, Mac, PeerId, PublicKey
+
+if TYPE_CHECKING:
+    from omni_core.engines.peering import Peering
 
 _SLACK = 1.0  # s; a data plane may round times
 
@@ -47,6 +52,31 @@ class LeftPeer:
     path: Endpoint | None
     sessions: list[LeftSession] = field(default_factory=list)
     roles: dict[int, bool] = field(default_factory=dict)  # receive id -> whether we were initiator
+
+
+def take_over(
+    plane: DataPlane,
+    book: PeerBook,
+    peering: Peering,
+    identity: Identity,
+    settings: GanglionSettings,
+    emit: Callable[[GanglionEvent], None],
+    now: float,
+) -> None:
+    """``peering`` admits the peers; whom it does not want, and what nobody may have, leaves the data plane."""
+    left = plane.adopted()
+    peers, refused = read_left(left, peering.owner, now)
+    for receive_id in refused:
+        plane.remove_session(receive_id)
+    if refused:
+        emit(Warned(sentence_about(refused)))
+    for each in left:
+        book.reserve(each.peer)
+    peering.adopt(peers, now)
+    for peer_id in {each.peer for each in left}:
+        if book.by_id(peer_id) is None:
+            plane.remove_peer(peer_id)
+    remove_stale_pins(plane, book, identity, settings, now)
 
 
 def read_left(sessions: Sequence[AdoptedSession], owner: bytes, now: float) -> tuple[list[LeftPeer], dict[int, str]]:

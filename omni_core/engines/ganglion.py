@@ -16,10 +16,10 @@ from omni_core.constants import FIRST_DATA_BYTE
 from omni_core.crypto.identity import Identity
 from omni_core.dataplane.port import Datagram, DataPlane
 from omni_core.drops import DropCounters, DropReason
-from omni_core.engines.adoption import read_left, remove_stale_pins, sentence_about
+from omni_core.engines.adoption import take_over
 from omni_core.engines.control_link import ControlLink
 from omni_core.engines.discovery.discovery import Discovery
-from omni_core.engines.ganglion_events import GanglionEvent, Warned
+from omni_core.engines.ganglion_events import GanglionEvent
 from omni_core.engines.gossip import Gossip
 from omni_core.engines.known_peers import KnownPeer
 from omni_core.engines.leased_vip4 import LeasedVip4
@@ -169,7 +169,7 @@ class GanglionEngine:
         for entry in self.settings.static_macs:
             if entry.peer is None:
                 self.plane.set_static(entry.mac, None, entry.vlan)
-        self._take_over(now)
+        take_over(self.plane, self.book, self.peering, self.identity, self.settings, self._events.append, now)
         if self.discovery is not None:
             self.discovery.start(now, settle=not fresh or len(self.book) > 0)
         self.nucleus = make_nuclei(
@@ -202,22 +202,6 @@ class GanglionEngine:
             local=lambda: self._local_endpoints,
             emit=self._events.append,
         )
-
-    def _take_over(self, now: float) -> None:
-        """See adoption.py."""
-        left = self.plane.adopted()
-        peers, refused = read_left(left, self.peering.owner, now)
-        for receive_id in refused:
-            self.plane.remove_session(receive_id)
-        if refused:
-            self._events.append(Warned(sentence_about(refused)))
-        for each in left:
-            self.book.reserve(each.peer)
-        self.peering.adopt(peers, now)
-        for peer_id in {each.peer for each in left}:
-            if self.book.by_id(peer_id) is None:
-                self.plane.remove_peer(peer_id)
-        remove_stale_pins(self.plane, self.book, self.identity, self.settings, now)
 
     def detach(self, now: float) -> None:
         """The control plane ends and the data plane goes on: no word to anyone, and nothing in it changes.
