@@ -108,7 +108,7 @@ class Nuclei:
         """The host name of the one with this place in the list leads elsewhere now."""
         each = self._all[number]
         each.place = endpoints[0] if endpoints else None
-        each.client.set_nucleus_endpoints(endpoints, now)
+        each.client.contact.set_endpoints(endpoints, now)
         self._follow(now)
 
     def query(self, address: Vip | Mac | PublicKey, now: float) -> None:

@@ -109,9 +109,9 @@ class NucleusChoice:
         if each is not self.used:
             left, why, self.used = self.used, self._why, each
             each.client.ask_for(left.client.take_queries(), now)
-            left.client.warm(now)
+            left.client.contact.warm(now)
         elif self.coming is not None:  # it is back after all
-            self.coming.client.warm(now)
+            self.coming.client.contact.warm(now)
         self.coming = self._untold = self._refusal = self._drains_at = None
         self.hopeful, self._told_refusal = False, ""
         each.refuses = False
@@ -144,7 +144,7 @@ class NucleusChoice:
     def _did_not_come(self, each: Nucleus, now: float) -> None:
         self.coming = None
         self._fail(each, now)
-        each.client.warm(now)
+        each.client.contact.warm(now)
 
     def _fail(self, each: Nucleus, now: float) -> None:
         served = 0.0 if self.since is None or each is not self.used else now - self.since
@@ -203,9 +203,9 @@ class NucleusChoice:
         if not self._is_due(self._alone_until, now):
             return
         for each in self._others():
-            each.client.hurry(now)
+            each.client.contact.hurry(now)
             if each is not self.coming:
-                each.client.warm(now)
+                each.client.contact.warm(now)
         if self.coming is not None:
             return
         before = True
@@ -220,7 +220,7 @@ class NucleusChoice:
                     return
                 if self._nudged_at != each.faultless_since:
                     self._nudged_at = each.faultless_since
-                    self.used.client.nudge(now)
+                    self.used.client.contact.nudge(now)
 
     def _keep_warm(self, now: float) -> None:
         """Registered: the earlier ones, and the first of the later ones that answers, while no earlier one does."""
@@ -234,16 +234,16 @@ class NucleusChoice:
                 continue
             if each is self.coming:
                 continue
-            each.client.relax(now)
+            each.client.contact.relax(now)
             if earlier:
                 probe = max(each.hold / _PROBES_AT_LEAST, FAILBACK_PROBE)
-                each.client.warm(now, min(probe, STANDBY_INTERVAL))
+                each.client.contact.warm(now, min(probe, STANDBY_INTERVAL))
                 covered = covered or self._is_steady(each, now)
             elif not covered or self.used.draining:
-                each.client.warm(now, STANDBY_INTERVAL)
+                each.client.contact.warm(now, STANDBY_INTERVAL)
                 covered = covered or each.ready
             else:
-                each.client.cool(now)
+                each.client.contact.cool(now)
 
     def _is_steady(self, each: Nucleus, now: float) -> bool:
         since = each.faultless_since

@@ -1,13 +1,12 @@
 """An edge's side of the Nucleus: registers, keeps the registration alive, hears of peers, asks for them. Sans-IO.
 
-    idle --start--> connecting --REGISTER_ACK--> registered
-      |              ^   \\--refusal--> refused --REFUSED_RETRY--> REGISTER again
-      |              \\------ answers missed, session lost, Nucleus restarted
-      \\--warm--> connecting --session--> standby --start--> REGISTER
+    connecting --REGISTER_ACK--> registered --Nucleus restarted--> REGISTER again
+                 \\--refusal--> refused --REFUSED_RETRY--> REGISTER again
 
-The owner runs the Sessions, hands over the events of the Nucleus's key and the signaling packets, and drains both
-queues. A dead Nucleus disturbs nothing else: the client reports it once and goes on trying, with jitter. One that is
-only kept warm is asked now and then whether it is there, and reported by ``health`` alone.
+What comes before, and what happens when the contact breaks, is in contact.py. The owner runs the Sessions, hands over
+the events of the Nucleus's key and the signaling packets, and drains both queues. A dead Nucleus disturbs nothing else:
+the client reports it once and goes on trying, with jitter. One that is only kept warm is asked now and then whether it
+is there, and reported by ``health`` alone.
 """
 
 from __future__ import annotations
@@ -21,23 +20,17 @@ from omni_core.constants import (
     HEARTBEATS_MISSED,
     LOCAL_ENDPOINTS_MAX,
     NAT_KEEPALIVE,
-    NUCLEUS_LOST_AFTER,
-    RECONNECT_JITTER,
     REFUSED_RETRY,
     REQUEST_ATTEMPTS,
     REQUEST_RETRY,
     STANDBY_ATTEMPTS,
-    STANDBY_INTERVAL,
-    STANDBY_RETRY,
-    STANDBY_RETRY_MAX,
-    STANDBY_TRY,
 )
 from omni_core.crypto.identity import Identity
 from omni_core.crypto.kdf import admission_proof
 from omni_core.crypto.record import open_record
 from omni_core.drops import DropCounters, DropReason
 from omni_core.errors import RemoteViolation
-from omni_core.session.events import SessionEvent, SessionLost, SessionRetired
+from omni_core.session.events import SessionEvent
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.book import PeerBook
 from omni_core.signaling.client_events import (
@@ -49,8 +42,9 @@ from omni_core.signaling.client_events import (
     Vip4NotLeased,
 )
 from omni_core.signaling.connection import Connection
+from omni_core.signaling.contact import Contact, State
 from omni_core.signaling.endpoints import PackedEndpoint, pack_endpoint, unpack_endpoint
-from omni_core.signaling.health import Backoff, Health
+from omni_core.signaling.health import Health
 from omni_core.signaling.messages import (
     ConnectHint,
     Delta,
@@ -69,14 +63,6 @@ from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 _PAUSE_SPREAD = 0.2  # of the pause between heartbeats
 _PAUSE_MIN = 1.0  # s, whatever a Nucleus asks for
 _LEAVE_COPIES = 2  # nobody waits for an answer to it, and a lost one holds the VIP for HEARTBEATS_MISSED intervals
-
-
-class _State(Enum):
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    STANDBY = "standby"
-    REGISTERED = "registered"
-    REFUSED = "refused"
 
 
 class _Subject(Enum):
@@ -122,12 +108,16 @@ class NucleusClient:
         self._local = _packed(local_endpoints)
         self._connection = Connection(sessions, nucleus, endpoints)
         self._random = random
+        self.contact = Contact(
+            self._connection,
+            self.health,
+            fraction=self._fraction,
+            register=self._register,
+            sync=self._sync,
+            give_up=self._give_up,
+            lost=lambda reason: self._events.append(NucleusLost(reason)),
+        )
         self._book = book or PeerBook(record, self.drops)
-        self._state = _State.IDLE
-        self._wanted = False  # to be registered, not only warm
-        self._urgent = True  # try all the time, also to be warm
-        self._standby_interval = STANDBY_INTERVAL
-        self._backoff = Backoff(STANDBY_RETRY, STANDBY_RETRY_MAX, self._fraction)
         self._vital: Requests[_Subject] = Requests(self._fraction)  # at most one is open
         self._own_roster = roster is None
         self._roster = roster or Roster()
@@ -138,10 +128,6 @@ class NucleusClient:
         )
         self._interval = HEARTBEAT_INTERVAL
         self._heartbeat_at: float | None = None
-        self._retry_at: float | None = None  # connect, or register again
-        self._pause_at: float | None = None  # end an attempt to be warm
-        self._lost_at: float | None = None  # tell the owner that nobody answers
-        self._told_lost = False
         self._told_refusal = ""
 
     # --- what the owner wants -------------------------------------------------------------------------------------
@@ -149,7 +135,7 @@ class NucleusClient:
     @property
     def state(self) -> str:
         """``idle``, ``connecting``, ``standby``, ``registered`` or ``refused``."""
-        return self._state.value
+        return self.contact.state.value
 
     @property
     def record(self) -> bytes:
@@ -169,7 +155,7 @@ class NucleusClient:
     @property
     def ready(self) -> bool:
         """On standby, and as far as we know a REGISTER would be answered at once."""
-        return self._state is _State.STANDBY and self.health.faultless_since is not None and not self.doubtful
+        return self.contact.state is State.STANDBY and self.health.faultless_since is not None and not self.doubtful
 
     @property
     def cluster_size(self) -> int:
@@ -180,73 +166,13 @@ class NucleusClient:
 
     def start(self, now: float) -> None:
         """Register, and stay registered. Idempotent."""
-        if self._wanted:
-            return
-        self._wanted = True
-        self._told_lost, self._told_refusal = False, ""
-        self._pause_at = None
-        if self._connection.is_up:
-            self._state = _State.CONNECTING
-            self._register(now)
-        else:
-            self._state, self._retry_at = _State.CONNECTING, None
-            self._connect(now)
-
-    def warm(self, now: float, interval: float = STANDBY_INTERVAL) -> None:
-        """Have a session, and hear every ``interval`` s that the Nucleus is there; not registered (any more).
-        Idempotent."""
-        self._standby_interval = interval
-        if self._state is not _State.IDLE and not self._wanted:
-            return
-        self._wanted = False
-        self._lost_at = None
-        self._give_up()
-        if self._connection.is_up:
-            self._stand_by(now)
-        elif self._state is _State.IDLE:
-            self._state = _State.CONNECTING
-            self._connect(now)
-        elif self._retry_at is None:
-            self._connect(now)
-
-    def cool(self, now: float) -> None:
-        """End what ``warm`` has begun, without a word: the registration elsewhere is to go on. Idempotent."""
-        if self._state is _State.IDLE:
-            return
-        self._disconnect(now)
-        self._state, self._wanted = _State.IDLE, False
-        self._retry_at = self._lost_at = self._pause_at = None
-        self._backoff.reset()
-        self.health.fault("")
-
-    def hurry(self, now: float) -> None:
-        """It is waited for now: try all the time. Idempotent."""
-        if self._urgent:
-            return
-        self._urgent = True
-        if self._state is _State.CONNECTING and not self._connection.is_up and self._retry_at is not None:
-            self._retry_at = min(self._retry_at, now + RECONNECT_JITTER * self._fraction())
-        self._pause_at = None
-        self._backoff.reset()
-
-    def nudge(self, now: float) -> None:
-        """The network seems to be back: try now, whenever the next try would be."""
-        if self._state is _State.CONNECTING and not self._connection.is_up:
-            if self._retry_at is not None:
-                self._retry_at = None
-                self._connect(now)
-            else:
-                self._connection.resend(now)
-
-    def relax(self, now: float) -> None:
-        """Nobody waits for it: what is tried may take its time. Idempotent."""
-        if self._urgent and self._state is _State.CONNECTING and not self._connection.is_up and self._retry_at is None:
-            self._pause_at = now + STANDBY_TRY
-        self._urgent = False
+        if not self.contact.wanted:
+            self._told_refusal = ""
+            self.contact.start(now)
 
     def ask(self, now: float) -> None:
         """Is it there? At once, unless a question is open."""
-        if self._state is _State.STANDBY and not self._vital:
+        if self.contact.state is State.STANDBY and not self._vital:
             self._sync(now)
 
     def take_queries(self) -> list[bytes]:
@@ -261,15 +187,13 @@ class NucleusClient:
 
     def stop(self, now: float) -> None:
         """Say goodbye and forget the Nucleus; send what ``take_datagrams`` has afterwards. Idempotent."""
-        if self._state is _State.IDLE:
+        if self.contact.state is State.IDLE:
             return
         for _ in range(_LEAVE_COPIES):
             self._connection.send(
                 Heartbeat(0, self._cursor.epoch, self._cursor.seen, self._book.own.version, (), leave=True)
             )
-        self._disconnect(now)
-        self._state, self._wanted = _State.IDLE, False
-        self._retry_at = self._lost_at = self._pause_at = None
+        self.contact.end(now)
         self._news.clear()
         if self._own_roster:
             self._roster.clear()
@@ -277,15 +201,9 @@ class NucleusClient:
     def set_local_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """Our addresses changed. Call it with the same when only our path did: the Nucleus sees the new source."""
         self._local = _packed(endpoints)
-        if self._state is _State.REGISTERED:
+        if self.contact.state is State.REGISTERED:
             self._give_up()
             self._sync(now)
-
-    def set_nucleus_endpoints(self, endpoints: Sequence[Endpoint], now: float) -> None:
-        """The Nucleus's host name leads elsewhere now."""
-        self._connection.endpoints = list(endpoints)
-        if self._state is _State.CONNECTING and self._retry_at is None:
-            self._connection.connect(now)
 
     def set_record(self, record: bytes, now: float) -> None:
         """In place of the one before. Told to the Nucleus at once if this client has asked for it, else when it
@@ -294,7 +212,7 @@ class NucleusClient:
         if self._book.own.version < open_record(record).version:
             self._book.set_own(record)
         if self._awaits_record:
-            self._awaits_record, self._retry_at = False, None
+            self._awaits_record, self.contact.retry_at = False, None
             if self._connection.is_up:
                 self._register(now)
 
@@ -307,14 +225,7 @@ class NucleusClient:
 
     def on_session_event(self, event: SessionEvent, now: float) -> None:
         """An event of the Sessions whose ``remote`` is ``nucleus``."""
-        if isinstance(event, SessionRetired):
-            self._connection.retire(event)
-        elif self._state is _State.IDLE:
-            return
-        elif isinstance(event, SessionLost):
-            self._interrupted(f"the session with the Nucleus was lost: {event.reason}", now)
-        elif self._connection.begin(event):
-            self._use(now)
+        self.contact.on_session_event(event, now)
 
     def receive(self, packet: bytes, source: Endpoint, now: float) -> None:
         """A packet of type 0x04. Never raises on bytes from the network: counted in ``drops``."""
@@ -324,11 +235,9 @@ class NucleusClient:
             self.drops.add(violation.reason)
 
     def next_timer(self) -> float | None:
-        departures = self._roster.next_timer() if self._state is _State.REGISTERED else None
-        times = (
-            self._vital.next_timer(), self._news.next_timer(), self._heartbeat_at, self._retry_at, self._lost_at,
-            self._pause_at, departures,
-        )  # fmt: skip
+        departures = self._roster.next_timer() if self.contact.state is State.REGISTERED else None
+        contact, vital, news = self.contact.next_timer(), self._vital.next_timer(), self._news.next_timer()
+        times = (contact, vital, news, self._heartbeat_at, departures)
         return min((t for t in times if t is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -336,26 +245,15 @@ class NucleusClient:
             if again:
                 self._send_vital(request.subject, request.number, now)
             else:
-                self._interrupted(f"the Nucleus at {self._connection.places} stopped answering; is it running?", now)
+                reason = f"the Nucleus at {self._connection.places} stopped answering; is it running?"
+                self.contact.interrupted(reason, now)
         self._news.handle_timer(now)
         self._send_questions()
-        if self._state is _State.REGISTERED:
+        if self.contact.state is State.REGISTERED:
             self._news.take_departures(now)
         if self._heartbeat_at is not None and self._heartbeat_at <= now:
             self._sync(now)
-        if self._pause_at is not None and self._pause_at <= now:
-            self._interrupted(f"no answer from {self._connection.places}", now)
-        if self._retry_at is not None and self._retry_at <= now:
-            self._retry_at = None
-            if self._connection.is_up:
-                self._register(now)
-            else:
-                self._connect(now)
-        if self._lost_at is not None and self._lost_at <= now:
-            self._tell_lost(
-                f"no answer from a Nucleus at {self._connection.places} for {NUCLEUS_LOST_AFTER:.0f} s: it is "
-                "unreachable (address, firewall, not running), or nucleus-key is not its key"
-            )
+        self.contact.handle_timer(now)
 
     def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
         return self._connection.take_datagrams()
@@ -368,55 +266,12 @@ class NucleusClient:
         events, self._events = self._events, []
         return events
 
-    # --- connection -----------------------------------------------------------------------------------------------
-
-    def _connect(self, now: float) -> None:
-        if self._wanted and not self._told_lost and self._lost_at is None:
-            self._lost_at = now + NUCLEUS_LOST_AFTER
-        self._pause_at = None if self._wanted or self._urgent else now + STANDBY_TRY
-        self._connection.connect(now)
-
-    def _use(self, now: float) -> None:
-        """Another session sends from now on. The Nucleus takes it for confirmed with the first packet, so send one."""
-        if self._state is _State.REGISTERED:
-            self._sync(now)
-        elif not self._wanted:
-            self._stand_by(now)
-        elif self._retry_at is None:
-            self._register(now)
-
-    def _stand_by(self, now: float) -> None:
-        """Ask at once: it confirms the session, or says that we are not to be sought here."""
-        self._state = _State.STANDBY
-        self._retry_at = self._pause_at = None
-        self._sync(now)
-
-    def _interrupted(self, reason: str, now: float) -> None:
-        self._disconnect(now)
-        self._state = _State.CONNECTING
-        self._pause_at = None
-        self.health.fault(reason)
-        waited_for = self._wanted or self._urgent
-        self._retry_at = now + (RECONNECT_JITTER * self._fraction() if waited_for else self._backoff.next())
-        if self._wanted:
-            self._tell_lost(reason)
-
-    def _disconnect(self, now: float) -> None:
-        self._connection.end(now)
-        self._give_up()
+    # --- requests -------------------------------------------------------------------------------------------------
 
     def _give_up(self) -> None:
         self._vital.clear()
         self.health.given_up()
         self._heartbeat_at = None
-
-    def _tell_lost(self, reason: str) -> None:
-        self._lost_at = None
-        if not self._told_lost:
-            self._told_lost = True
-            self._events.append(NucleusLost(reason))
-
-    # --- requests -------------------------------------------------------------------------------------------------
 
     def _register(self, now: float) -> None:
         self._give_up()
@@ -428,9 +283,9 @@ class NucleusClient:
         self._heartbeat_at = None
         if self._vital:
             return
-        if self._state is _State.STANDBY:
+        if self.contact.state is State.STANDBY:
             request = self._vital.open(_Subject.STANDBY, STANDBY_ATTEMPTS, now, pause_max=REQUEST_RETRY)
-        elif self._state is _State.REGISTERED:
+        elif self.contact.state is State.REGISTERED:
             self._roster.ask(now, self._patience)
             if self.replaceable:
                 request = self._vital.open(_Subject.HEARTBEAT, FAILOVER_ATTEMPTS, now, pause_max=REQUEST_RETRY)
@@ -481,14 +336,14 @@ class NucleusClient:
             return  # late: the answer to an earlier sending has done its work
         self._vital.close(ack.request)
         self.health.answered(ack.request, ack.draining, now)
-        self._backoff.reset()
-        self._lost_at, self._told_lost = None, False
+        self.contact.answered()
+        self.contact.found()
         if self._wants_vip4 and self._waits_for_record(ack, now):
             return
         if ack.status is not Status.OK:
             self._refused(ack.reason, now)
             return
-        self._state = _State.REGISTERED
+        self.contact.state = State.REGISTERED
         self._told_refusal = self.health.reason = ""
         self._interval = max(_PAUSE_MIN, ack.interval_ms / 1000)
         self._roster.begin(ack.epoch, ack.delta, now, self._patience)
@@ -509,9 +364,9 @@ class NucleusClient:
             self._events.append(Vip4NotLeased(ack.reason, lost=True))
         else:
             return False
-        self._state, self._awaits_record = _State.CONNECTING, True
+        self.contact.state, self._awaits_record = State.CONNECTING, True
         self._give_up()
-        self._retry_at = now + REFUSED_RETRY  # in case no record comes
+        self.contact.retry_at = now + REFUSED_RETRY  # in case no record comes
         return True
 
     def _on_heartbeat_ack(self, ack: HeartbeatAck, now: float) -> None:
@@ -520,12 +375,12 @@ class NucleusClient:
         if asked or subject is _Subject.STANDBY:
             self._vital.close(ack.request)
             self.health.answered(ack.request, ack.draining, now)
-            self._backoff.reset()
+            self.contact.answered()
         begins_to_drain = ack.draining and not self.health.draining
         self.health.draining = ack.draining
-        if self._state is _State.STANDBY and subject is _Subject.STANDBY:
-            self._heartbeat_at = now + self._standby_interval * (1 - _PAUSE_SPREAD * self._fraction())
-        if self._state is not _State.REGISTERED:
+        if self.contact.state is State.STANDBY and subject is _Subject.STANDBY:
+            self._heartbeat_at = now + self.contact.standby_interval * (1 - _PAUSE_SPREAD * self._fraction())
+        if self.contact.state is not State.REGISTERED:
             return
         if ack.status is Status.STALE_RECORD:
             self._refused(ack.reason, now)
@@ -545,21 +400,21 @@ class NucleusClient:
         self._heartbeat_at = now + pause * (1 - _PAUSE_SPREAD * self._fraction())
 
     def _refused(self, reason: str, now: float) -> None:
-        self._state = _State.REFUSED
+        self.contact.state = State.REFUSED
         self.health.reason = reason
         self._give_up()
-        self._retry_at = now + REFUSED_RETRY * (1 + _PAUSE_SPREAD * self._fraction())
+        self.contact.retry_at = now + REFUSED_RETRY * (1 + _PAUSE_SPREAD * self._fraction())
         if reason != self._told_refusal:
             self._told_refusal = reason
             self._events.append(Refused(reason))
 
     def _register_anew(self, now: float) -> None:
-        self._state = _State.CONNECTING
+        self.contact.state = State.CONNECTING
         self._register(now)
 
     def _on_peer_info(self, info: PeerInfo, now: float) -> None:
         if info.status is Status.NOT_REGISTERED:
-            if self._state is _State.REGISTERED:
+            if self.contact.state is State.REGISTERED:
                 self._register_anew(now)
             return
         self._news.answered(info, now)
@@ -567,7 +422,7 @@ class NucleusClient:
 
     def _send_questions(self) -> None:
         for message in self._news.take_questions():
-            if self._state is _State.REGISTERED:
+            if self.contact.state is State.REGISTERED:
                 self._connection.send(message)
 
     def _apply(self, delta: Delta, now: float) -> None:

@@ -113,7 +113,7 @@ def test_edges_are_told_and_leave(net: Net) -> None:
     assert drain_events(net) == [DrainChanged(False, 3)]
     assert net.run(0.5, lambda: all(edge.client.health.draining for edge in (first, second, third)))
     for edge in (first, second):  # as one does that has another Nucleus
-        edge.client.warm(net.now)
+        edge.client.contact.warm(net.now)
         net.pump(edge)
     third.stop()
     assert net.run(1, lambda: net.nucleus.drained)
@@ -158,7 +158,7 @@ def test_an_empty_nucleus_is_drained_at_once(net: Net) -> None:
 def test_who_uses_a_nucleus_is_counted_as_edges_come_and_go(net: Net) -> None:
     first, second, third = formed(net, 3)
     assert net.nucleus.users == 3
-    first.client.warm(net.now)
+    first.client.contact.warm(net.now)
     net.pump(first)
     second.stop()
     net.run(1)

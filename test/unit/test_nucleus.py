@@ -450,10 +450,10 @@ def test_the_edge_starts_before_the_nucleus(net: Net) -> None:
 
 def test_another_address_of_the_nucleus(net: Net) -> None:
     edge = net.edge()
-    edge.client.set_nucleus_endpoints([Endpoint("10.0.0.250", 51820)], net.now)
+    edge.client.contact.set_endpoints([Endpoint("10.0.0.250", 51820)], net.now)
     edge.start()
     net.run(FIRST_RETRY / 2)
-    edge.client.set_nucleus_endpoints([NUCLEUS_AT], net.now)
+    edge.client.contact.set_endpoints([NUCLEUS_AT], net.now)
     net.pump(edge)
     assert net.run(4 * LATENCY + 0.01, lambda: edge.registered)
 
