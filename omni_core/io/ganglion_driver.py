@@ -23,7 +23,6 @@ from omni_core.engines.ganglion_events import (
 )
 from omni_core.engines.status import GanglionStatus
 from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRefused, SystemRefused
-from omni_core.io import overlay
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock, monotonic, wall_ns
 from omni_core.io.engine_choice import (
@@ -44,7 +43,7 @@ from omni_core.io.membership import Membership, load_membership, make_settings, 
 from omni_core.io.multicast_groups import GroupsWatch, watch_groups
 from omni_core.io.native.client import EngineGone
 from omni_core.io.native.process import lives, socket_path
-from omni_core.io.netlink import Changes, Netlink
+from omni_core.io.netlink import Netlink
 from omni_core.io.overlay_vip4 import OverlayVip4
 from omni_core.io.peer_cache import PeerCache
 from omni_core.io.pump import EnginePump, TakenAway
@@ -52,15 +51,8 @@ from omni_core.io.revival import Revival
 from omni_core.io.sysctls import apply_settings
 from omni_core.io.tasks import end_tasks, in_thread, in_turn, wait_until
 from omni_core.io.udp import UdpPort
-from omni_core.io.underlay import (
-    RESOLVE_REFRESH,
-    RESOLVE_RETRY,
-    ChangeWatch,
-    Names,
-    Underlay,
-    look_around,
-    overlay_mtu,
-)
+from omni_core.io.underlay import ChangeWatch, Names, overlay_mtu
+from omni_core.io.underlay_follower import UnderlayFollower, named_places
 from omni_core.io.undo import undo
 from omni_core.types import Endpoint, Mac, Vip
 
@@ -88,18 +80,15 @@ class GanglionDriver(Driver):
         self._engine_reason = ""  # why not a better one
         self._dead_port: LocalPort | None = None  # its engine has ended by itself
         self._revival = Revival(config.interface, self._replace_engine)
-        self._port_fault: SystemRefused | None = None
-        self._underlay: Underlay | None = None
+        self._underlay: UnderlayFollower | None = None
         self._admin: AdminServer | None = None
         self._engine: GanglionEngine | None = None
         self._pump: EnginePump | None = None
         self._watch: ChangeWatch | None = None
         self._groups: GroupsWatch | None = None
-        self._is_bridged = False  # by us, or by somebody else
         self._vip4 = OverlayVip4(config, self._journal)
         self._port_is_new = False  # no program can have used it before
         self._follower: asyncio.Task[None] | None = None
-        self._underlay_changed = asyncio.Event()
         self._news = asyncio.Event()
         self._pings: dict[int, asyncio.Future[PingResult]] = {}
 
@@ -222,7 +211,7 @@ class GanglionDriver(Driver):
         self._cache = PeerCache(f"{config.key_file}.peers", key, cluster)
         await in_thread(self._undo_leftovers)
         self._udp = await in_thread(self._open_udp)
-        places = self._named()
+        places = named_places(config, self._membership)
         await self._names.look_up(places)
         opened = await in_thread(lambda: self._open_port(places))
         await self._use_port(opened)
@@ -232,19 +221,19 @@ class GanglionDriver(Driver):
 
     async def _activate(self) -> None:
         assert self._engine is not None and self._udp is not None and self._port is not None
-        assert self._cache is not None
-        engine, cache = self._engine, self._cache
+        assert self._cache is not None and self._underlay is not None
+        engine, cache, underlay = self._engine, self._cache, self._underlay
         known = await in_thread(cache.load)
         try:
-            self._watch = ChangeWatch(self._on_change)
+            self._watch = ChangeWatch(underlay.on_change)
         except OSError as error:
             raise SystemRefused("network", f"no netlink socket ({error.strerror})", "see ulimit -n") from None
         self._pump = self._port.make_pump(self._engine, self._udp, self._handle_event, self._on_fault)
         engine.start(monotonic(), fresh=self._port_is_new, known=known)
         self._port_is_new = False
         self._pump.start()
-        self._groups = watch_groups(self.interface, self._engine, self._flush, lambda: self._is_bridged)
-        self._follower = asyncio.create_task(self._follow_underlay(), name=f"{self.interface} underlay")
+        self._groups = watch_groups(self.interface, self._engine, self._flush, lambda: underlay.is_bridged)
+        self._follower = asyncio.create_task(self._follow(engine, underlay), name=f"{self.interface} underlay")
         cache.begin(lambda: engine.known_peers(monotonic()))
 
     async def _deactivate(self) -> None:
@@ -295,7 +284,7 @@ class GanglionDriver(Driver):
             await admin.close()
 
     async def _close_port(self) -> None:
-        self._engine = None
+        self._engine = self._underlay = None
         self.left_running = keep = self._keeps_running
         udp, self._udp = self._udp, None
         port, self._port = self._port, None
@@ -366,7 +355,7 @@ class GanglionDriver(Driver):
 
     async def _use_port(self, opened: Opened) -> None:
         """With an engine of its own."""
-        assert self._membership is not None and self._clock is not None
+        assert self._membership is not None and self._clock is not None and self._udp is not None
         self._port = opened.port
         self._engine_reason = opened.reason
         engine = opened.port.plane.name
@@ -377,7 +366,16 @@ class GanglionDriver(Driver):
             logger.info("%s: taking over %s", self.interface, runs)
         if self.config.dds_sysctls == "auto":
             await in_thread(lambda: apply_settings(self._journal))
-        self._port.follow(await in_thread(self._look_around))
+        self._underlay = UnderlayFollower(
+            self.config,
+            self._membership,
+            self._names,
+            self._udp,
+            self._port,
+            flush=self._flush,
+            on_fault=self._fail,
+        )
+        await self._underlay.look()
         self._engine = self._make_engine(self._membership, self._clock)
 
     def _make_engine(self, membership: Membership, clock: UnixClock) -> GanglionEngine:
@@ -425,7 +423,8 @@ class GanglionDriver(Driver):
             logger.info("%s", event.text)
             if self._membership is not None:
                 self._membership = replace(self._membership, vip4=event.vip4)
-                self._underlay_changed.set()
+                if self._underlay is not None:
+                    self._underlay.look_soon()
         if self._on_event is not None:
             self._on_event(event)
 
@@ -467,76 +466,23 @@ class GanglionDriver(Driver):
                 return fall_back(dead, request, netlink, add_reason(self._engine_reason, reason))
             return Opened(revive_port(dead, request, netlink), self._engine_reason, False)
 
-    def _on_change(self, seen: Changes) -> None:
-        if Changes.LINKS in seen:
-            self._underlay_changed.set()
-        elif self._port is not None and self._underlay is not None:
-            self._port.follow(self._underlay)
-
-    async def _follow_underlay(self) -> None:
-        """Keep the engine told of our addresses and those of the names; look again after a change, or now and then."""
+    async def _follow(self, engine: GanglionEngine, underlay: UnderlayFollower) -> None:
+        """Our addresses, the VIP4 and the clock: after a change, and now and then."""
         while True:
-            self._underlay_changed.clear()
+            underlay.begin_look()
             await self._follow_vip4()
             try:
-                await self._tell_engine()
+                await underlay.tell(engine)
                 await in_thread(self._extend_clock)
             except SystemRefused as error:
                 logger.warning("the underlay could not be read: %s", error)
-            unresolved = any(not self._names.addresses(endpoint) for endpoint in self._named())
-            await self._until_changed(RESOLVE_RETRY if unresolved else RESOLVE_REFRESH)
+            await underlay.until_changed()
 
     async def _follow_vip4(self) -> None:
         if self._membership is not None:
             await self._vip4.follow(self._membership.vip4)
             self._news.set()
 
-    async def _until_changed(self, timeout: float) -> None:
-        """Of the MTU of a path, which ICMP tells the kernel, comes no news: the port looks now and then."""
-        assert self._port is not None and self._underlay is not None
-        end = monotonic() + timeout
-        while (left := end - monotonic()) > 0:
-            if await wait_until(self._underlay_changed, min(left, self._port.look_every)):
-                return
-            self._port.follow(self._underlay)
-
-    async def _tell_engine(self) -> None:
-        """Addresses first: they are here at once, while a name may take its time."""
-        engine, membership = self._require_engine(), self._membership
-        assert membership is not None and self._port is not None
-        underlay = await in_thread(self._look_around)
-        if self._port_fault is not None:
-            self._fail(self._port_fault)
-        self._port.follow(underlay)
-        engine.set_local_endpoints(underlay.endpoints, monotonic())
-        self._flush()
-        await self._names.look_up(self._named())
-        for number, place in enumerate(membership.nuclei):
-            addresses = self._names.addresses(place.endpoint)
-            if addresses:
-                engine.set_nucleus_endpoints(number, addresses, monotonic())
-        for peer in self.config.static_peers:
-            addresses = self._names.addresses(peer.endpoint)
-            if addresses:
-                engine.set_static_endpoints(peer.public_key, addresses, monotonic())
-        self._flush()
-
     def _extend_clock(self) -> None:
         assert self._clock is not None
         self._clock.extend(monotonic())
-
-    def _named(self) -> list[Endpoint]:
-        assert self._membership is not None
-        nuclei = [place.endpoint for place in self._membership.nuclei]
-        return [*nuclei, *(peer.endpoint for peer in self.config.static_peers)]
-
-    def _look_around(self) -> Underlay:
-        assert self._udp is not None and self._port is not None
-        with Netlink() as netlink:
-            inside = overlay.overlay_indices(self.interface, netlink)
-            self._is_bridged = len(inside) > 1
-            seen = look_around(self._udp.port, inside, self._udp.families, netlink, self.config.listen_address)
-            fault = self._port.look_around(seen, netlink)
-        self._underlay = seen
-        self._port_fault = fault
-        return seen

@@ -21,7 +21,7 @@ from omni_core.config import ganglion, nucleus
 from omni_core.crypto.identity import key_text
 from omni_core.engines.ganglion_events import GanglionEvent, NucleusChanged, PeerUp
 from omni_core.errors import ConfigError, LocalMisuse, OmniError, RegistrationRefused, SystemRefused
-from omni_core.io import ganglion_driver, tap, underlay
+from omni_core.io import tap, underlay, underlay_follower
 from omni_core.io.admin import request
 from omni_core.io.clock import monotonic
 from omni_core.io.driver_thread import DriverThread
@@ -409,7 +409,7 @@ class LateResolver:
         self.asked = 0
         self._real = socket.getaddrinfo
         patch.setattr(underlay.socket, "getaddrinfo", self)
-        patch.setattr(ganglion_driver, "RESOLVE_RETRY", 0.05)
+        patch.setattr(underlay_follower, "RESOLVE_RETRY", 0.05)
 
     def __call__(self, host, port, *rest, **options):
         if not str(host).endswith(".example.org"):

@@ -25,7 +25,7 @@ from support.own_network import interfaces
 from omni_core.engines.ganglion import GanglionEngine
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.errors import SystemRefused
-from omni_core.io import ganglion_driver, nucleus_driver
+from omni_core.io import ganglion_driver, nucleus_driver, underlay_follower
 from omni_core.io.admin import AdminServer
 from omni_core.io.clock import UnixClock
 from omni_core.io.ganglion_driver import GanglionDriver
@@ -53,7 +53,7 @@ GANGLION_STEPS: dict[str, list[tuple[Any, str]]] = {
         (ganglion_driver, "UnixClock"),
         (UdpPort, "open"),
         (ganglion_driver, "open_port"),
-        (ganglion_driver, "look_around"),
+        (underlay_follower, "look_around"),
         (ganglion_driver, "GanglionEngine"),
         (AdminServer, "open"),
         (GanglionNode, "introduction"),
