@@ -85,7 +85,11 @@ NUCLEUS_HANDSHAKES_PER_SECOND: Final = 500  # while loaded, with a cookie: 10,00
 NUCLEUS_SHARED_HANDSHAKES_PER_SECOND: Final = 350  # of those, beyond each site's own: 1,000 behind one NAT take 2 s
 BEHIND_HANDSHAKES_PER_SECOND: Final = 50  # while more waits than can be done in time: a flood shuts nobody out for good
 NUCLEUS_RETRY_SPREAD: Final = 0.5  # of a retry's delay, more or less, for who wants one: else a herd retries in step
-NUCLEUS_REKEY_SPREAD: Final = 30.0  # s that a session with one is renewed before REKEY_AFTER_TIME, at most: the same
+# Sessions with a Nucleus carry signed records and where edges are, no frames. Renewed as often as those with peers,
+# handshakes were 44 % of all bytes and a third of a Nucleus's processor time (docs/bench.md).
+SIGNALING_REKEY_AFTER_TIME: Final = 600.0  # s
+SIGNALING_REJECT_AFTER_TIME: Final = SIGNALING_REKEY_AFTER_TIME + REJECT_AFTER_TIME - REKEY_AFTER_TIME  # s
+NUCLEUS_REKEY_SPREAD: Final = SIGNALING_REKEY_AFTER_TIME / 4  # s that one is renewed earlier, at most: the same
 NUCLEUS_UNSOLICITED: Final = 4096  # 5 s of all that is admitted: a slow path's round trip and a lost packet
 NUCLEUS_HEARD_TIMESTAMPS: Final = 65536  # its edges several times over; 250 bytes each
 

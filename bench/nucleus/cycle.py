@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from bench.nucleus.load_edge import LoadEdge
-from omni_core.constants import HEARTBEAT_INTERVAL, IPV4_HEADER, REKEY_AFTER_TIME, UDP_HEADER
+from omni_core.constants import HEARTBEAT_INTERVAL, IPV4_HEADER, SIGNALING_REKEY_AFTER_TIME, UDP_HEADER
 from omni_core.crypto.identity import Identity
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.engines.settings import NucleusSettings
@@ -27,7 +27,7 @@ NUCLEUS = Endpoint("127.0.0.1", 51820)
 HEADERS = IPV4_HEADER + UDP_HEADER
 SIGNALING_OVERHEAD = 128 + 36  # bytes of a message beside its entries, header and tag
 ARRIVALS_PER_SECOND = 160.0
-WINDOW = REKEY_AFTER_TIME  # s, virtual
+WINDOW = SIGNALING_REKEY_AFTER_TIME  # s, virtual
 
 
 @dataclass

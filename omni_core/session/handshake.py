@@ -10,7 +10,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from omni_core.constants import PROTOCOL_NAME, PROTOCOL_VERSION
+from omni_core.constants import PROTOCOL_NAME, PROTOCOL_VERSION, REJECT_AFTER_TIME, SIGNALING_REJECT_AFTER_TIME
 from omni_core.crypto.cookies import mac1
 from omni_core.crypto.identity import Identity, exchange_key
 from omni_core.crypto.kdf import session_keys
@@ -39,6 +39,11 @@ class Profile:
     cluster: str = ""
     psk: bytes | None = field(default=None, repr=False)  # 32 bytes
 
+    @property
+    def lifetime(self) -> float:
+        """s that a session made under it may be used."""
+        return SIGNALING_REJECT_AFTER_TIME if self.role == "nucleus" else REJECT_AFTER_TIME
+
     def prologue(self) -> bytes:
         role, cluster = self.role.encode(), self.cluster.encode()
         parts = [PROTOCOL_NAME, bytes([PROTOCOL_VERSION])]
@@ -53,6 +58,7 @@ class SentInitiation(NamedTuple):
     noise: NoiseHandshake
     sender_index: int  # random 32-bit number that the response repeats
     covered: bytes  # the message without its macs
+    lifetime: float  # s, of the session to come
 
 
 class ReceivedInitiation(NamedTuple):
@@ -61,6 +67,7 @@ class ReceivedInitiation(NamedTuple):
     noise: NoiseHandshake
     sender_index: int
     offer: Offer
+    lifetime: float  # s, of the session to come
 
 
 def create_initiation(
@@ -79,7 +86,7 @@ def create_initiation(
     )
     proof = initiation_proof(profile.psk, noise.ephemeral_public, remote_static, timestamp)
     message = noise.write_message(encode_offer(identity.public_key, timestamp, proof, body))
-    return SentInitiation(noise, index, initiation_covered(index, message))
+    return SentInitiation(noise, index, initiation_covered(index, message), profile.lifetime)
 
 
 def consume_initiation(
@@ -95,7 +102,7 @@ def consume_initiation(
     ephemeral = initiation.noise[:32]
     if not verify_initiation_proof(profile.psk, ephemeral, identity.exchange_public, offer.timestamp, offer.proof):
         raise RemoteViolation(DropReason.NOT_ADMITTED, "secret proof")
-    return ReceivedInitiation(noise, initiation.sender_index, offer)
+    return ReceivedInitiation(noise, initiation.sender_index, offer, profile.lifetime)
 
 
 def create_response(
@@ -106,20 +113,30 @@ def create_response(
     message = noise.write_message(encode_answer(body))
     covered = response_covered(int.from_bytes(random(4), "little"), received.sender_index, message)
     datagram = covered + mac1(noise.remote_static, covered) + bytes(MAC_SIZE)
-    return datagram, _finish(noise, received.offer.public_key, False, now)
+    return datagram, _finish(noise, received.offer.public_key, False, now, received.lifetime)
 
 
 def consume_response(sent: SentInitiation, remote: PublicKey, response: Response, now: float) -> tuple[bytes, Keypair]:
     """Authenticate message 2: (body, the initiator's session). Raises RemoteViolation; ``sent`` still waits then."""
     body = decode_answer(sent.noise.read_message(response.noise))
-    return body, _finish(sent.noise, remote, True, now)
+    return body, _finish(sent.noise, remote, True, now, sent.lifetime)
 
 
-def _finish(noise: NoiseHandshake, remote: PublicKey, initiator: bool, now: float) -> Keypair:
+def _finish(noise: NoiseHandshake, remote: PublicKey, initiator: bool, now: float, lifetime: float) -> Keypair:
     transport = noise.split()
     send_key, send_id = session_keys(transport.send)
     receive_key, receive_id = session_keys(transport.receive)
-    keypair = Keypair(remote, initiator, send_id, receive_id, send_key, receive_key, bytes(noise.handshake_hash), now)
+    keypair = Keypair(
+        remote,
+        initiator,
+        send_id,
+        receive_id,
+        send_key,
+        receive_key,
+        bytes(noise.handshake_hash),
+        now,
+        lifetime=lifetime,
+    )
     for key in (transport.send, transport.receive):
         key[:] = bytes(len(key))
     noise.wipe()

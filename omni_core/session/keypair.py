@@ -20,11 +20,12 @@ class Keypair:
     receive_key: bytearray = field(repr=False)
     handshake_hash: bytes = field(repr=False)
     created: float
+    lifetime: float = REJECT_AFTER_TIME  # s
     adopted: bool = False  # from an earlier control plane: the data plane has the keys, this object has none
 
     @property
     def expires(self) -> float:
-        return self.created + REJECT_AFTER_TIME
+        return self.created + self.lifetime
 
     def take_keys(self) -> tuple[bytearray, bytearray]:
         """(send, receive): the caller's from now on, to wipe when the session is retired. This object has none then."""

@@ -10,6 +10,7 @@ from omni_core.constants import (
     REKEY_RETRY,
     REKEY_RETRY_JITTER,
     RESPONDER_REKEY_GRACE,
+    SIGNALING_REKEY_AFTER_TIME,
 )
 from omni_core.session.keypair import Keypair
 from omni_core.types import RandomBytes
@@ -21,10 +22,12 @@ class Pace:
 
     def rekey_time(self, keypair: Keypair, *, crowd: bool) -> float:
         """In the engine's seconds, from the session's age: it does not matter who has kept the time so far. ``crowd``:
-        many others have a session with this peer, perhaps from the same moment on."""
+        the peer is a Nucleus, with which many others have a session, perhaps from the same moment on."""
         grace = 0.0 if keypair.initiator else RESPONDER_REKEY_GRACE
-        jitter = -NUCLEUS_REKEY_SPREAD if crowd else REKEY_RETRY_JITTER
-        return keypair.created + REKEY_AFTER_TIME + grace + self.fraction() * jitter
+        after, jitter = (
+            (SIGNALING_REKEY_AFTER_TIME, -NUCLEUS_REKEY_SPREAD) if crowd else (REKEY_AFTER_TIME, REKEY_RETRY_JITTER)
+        )
+        return keypair.created + after + grace + self.fraction() * jitter
 
     def retry(self, tries: int | None = None, *, crowd: bool) -> float:
         """Seconds to wait for an answer; ``tries``: initiations of this attempt so far, the first ones wait less."""

@@ -19,7 +19,7 @@ from omni_core.constants import (
     RECENT_PEERS,
     RECONNECT_JITTER,
     REFUSED_RETRY,
-    REKEY_AFTER_TIME,
+    SIGNALING_REKEY_AFTER_TIME,
 )
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.drops import DropReason
@@ -182,7 +182,7 @@ def test_ten_quiet_minutes(net: Net) -> None:
     assert (
         4 * 600 / NAT_KEEPALIVE
         <= beats
-        <= 4 * (600 / (0.8 * NAT_KEEPALIVE) + 600 / (REKEY_AFTER_TIME - NUCLEUS_REKEY_SPREAD) + 1)
+        <= 4 * (600 / (0.8 * NAT_KEEPALIVE) + 600 / (SIGNALING_REKEY_AFTER_TIME - NUCLEUS_REKEY_SPREAD) + 1)
     )
     assert net.nucleus.status(net.now).sessions <= 8, "old sessions go"
 
@@ -242,7 +242,7 @@ def test_roaming(net: Net) -> None:
 
 def test_rekeying_is_not_noticed(net: Net) -> None:
     one, two = formed(net, 2)
-    net.run(4 * REKEY_AFTER_TIME)
+    net.run(4 * SIGNALING_REKEY_AFTER_TIME)
     (answer,) = query(one, "10.77.0.2")
     assert answer.record == two.info and len(one.of(Registered)) == 1
     (join,) = formed_more(net, 1)
