@@ -147,7 +147,12 @@ class GanglionEngine:
             drain=self._handle_session_events,
         )
         self.leased_vip4 = LeasedVip4(
-            self.settings.vip4, change=self._set_vip4, underlay=self._underlay, emit=self._events.append
+            self.settings.vip4,
+            change=self._set_vip4,
+            prepare=self._prepare_vip4,
+            decline=lambda reason, now: self.nucleus.decline(reason, now) if self.nucleus is not None else None,
+            underlay=self._underlay,
+            emit=self._events.append,
         )
         self.nucleus: Nuclei | None = None
         self.gossip: Gossip | None = None
@@ -437,6 +442,11 @@ class GanglionEngine:
         self.peering.set_vip4(vip4, now)
         if self.nucleus is not None:
             self.nucleus.set_record(own_record(self.settings, self.identity, self._unix_ns(now)), now)
+
+    def _prepare_vip4(self, vip4: IPv4Interface | None, now: float) -> None:
+        if self.nucleus is not None:
+            settings = replace(self.settings, vip4=vip4)
+            self.nucleus.prepare_record(own_record(settings, self.identity, self._unix_ns(now)), now)
 
     def _underlay(self) -> list[Endpoint]:
         return [*self._local_endpoints, *(place for each in self.settings.nuclei for place in each.endpoints)]

@@ -2,6 +2,9 @@
 
 What the Nucleus leases is put into a new record, for the Nucleus and the peers, and told to the driver, which puts it
 on the interface. A lease is not believed blindly: a network that swallows addresses of the underlay is refused.
+
+Nuclei that share nothing may lease different ones. What counts is the one that is used; on the way to another one its
+lease is told to it in a record, and changes nothing here before it is the one that is used.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ PREFIX_MIN = 8  # bits; a shorter prefix would lead a good part of the internet 
 
 class LeasedVip4:
     """``change(vip4, now)``: it is ours now; the record, peers and Nuclei are to follow, also if it is the same.
+    ``prepare(vip4, now)``: it will be, at the Nucleus that we are about to change to. ``decline(reason, now)``: we do
+    not go there.
     ``underlay()``: addresses that must stay reachable outside the overlay."""
 
     def __init__(
@@ -29,11 +34,16 @@ class LeasedVip4:
         current: IPv4Interface | None,
         *,
         change: Callable[[IPv4Interface | None, float], None],
+        prepare: Callable[[IPv4Interface | None, float], None],
+        decline: Callable[[str, float], None],
         underlay: Callable[[], Iterable[Endpoint]],
         emit: Callable[[GanglionEvent], None],
     ) -> None:
         self.current = current
         self._change = change
+        self._prepare = prepare
+        self._decline = decline
+        self._prepared: IPv4Interface | None = None  # and has been counted
         self._underlay = underlay
         self._emit = emit
         self._changes = TokenBucket(1 / CHANGE_PAUSE, CHANGES, 0.0)
@@ -41,9 +51,11 @@ class LeasedVip4:
 
     def handle(self, event: Vip4Leased | Vip4NotLeased, now: float) -> None:
         if isinstance(event, Vip4Leased):
-            self._leased(event.lease, now)
+            self._leased(event, now)
             return
-        if event.lost:
+        if event.ahead:
+            self._prepare(None, now)
+        elif event.lost:
             lost, self.current = self.current, None
             self._emit(VipChanged(None, f"VIP {lost} is not ours any more: {event.reason}"))
             self._change(None, now)
@@ -52,21 +64,32 @@ class LeasedVip4:
             keeps = f"; it keeps VIP {self.current}" if self.current else "; it has its VIP6 only"
             self._emit(Warned(f"{event.reason}{keeps}"))
 
-    def _leased(self, lease: Lease, now: float) -> None:
+    def _leased(self, event: Vip4Leased, now: float) -> None:
+        lease = event.lease
         problem = self._problem(lease)
         if problem:
-            self._emit(Warned(f"the Nucleus leases VIP {lease}, {problem}: refused. Fix: its vip4_pools"))
+            self._refuse(event, f"the Nucleus leases VIP {lease}, {problem}: refused. Fix: its vip4_pools", now)
             return
         self._told = ""
         vip4 = IPv4Interface(str(lease))
+        if vip4 not in (self.current, self._prepared) and not self._changes.take(now):
+            self._refuse(event, f"VIP {vip4} is leased to us, after others shortly before: not taken yet", now)
+            return
+        if event.ahead:
+            self._prepared = vip4
+            self._prepare(vip4, now)
+            return
+        self._prepared = None
         if vip4 != self.current:
-            if not self._changes.take(now):
-                self._emit(Warned(f"VIP {vip4} is leased to us, after others shortly before: not taken yet"))
-                return
             before = f", before it was {self.current}" if self.current else ""
             self.current = vip4
             self._emit(VipChanged(vip4, f"VIP {vip4} is leased to us by the Nucleus{before}"))
         self._change(vip4, now)
+
+    def _refuse(self, event: Vip4Leased, why: str, now: float) -> None:
+        self._emit(Warned(why))
+        if event.ahead:
+            self._decline(why, now)
 
     def _problem(self, lease: Lease) -> str:
         """Why it cannot be; "" when it can."""

@@ -8,6 +8,7 @@ that the edge goes on where it was when it changes to another Nucleus.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from omni_core.crypto.identity import key_text
 from omni_core.drops import DropCounters
@@ -16,7 +17,14 @@ from omni_core.engines.settings import NucleusSettings
 from omni_core.engines.status import NucleusLink
 from omni_core.session.sessions import Sessions
 from omni_core.signaling.client import NucleusClient
-from omni_core.signaling.client_events import ClientEvent, NucleusLost, Refused, Registered
+from omni_core.signaling.client_events import (
+    ClientEvent,
+    NucleusLost,
+    Refused,
+    Registered,
+    Vip4Leased,
+    Vip4NotLeased,
+)
 from omni_core.signaling.roster import Roster
 from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
 from omni_core.wire.control import ControlType, receiver_index, session_id
@@ -71,7 +79,7 @@ class Nuclei:
     @property
     def record(self) -> bytes:
         """Ours, signed, as it is told."""
-        return self._all[0].client.record
+        return self._choice.used.client.record
 
     @property
     def cluster_size(self) -> int:
@@ -121,6 +129,18 @@ class Nuclei:
         for each in self._all:
             each.client.set_record(record, now)
         self._follow(now)
+
+    def prepare_record(self, record: bytes, now: float) -> None:
+        """For the Nucleus that we are about to change to: ours when we are registered there."""
+        if self._choice.coming is not None:
+            self._choice.coming.client.prepare_record(record, now)
+            self._follow(now)
+
+    def decline(self, reason: str, now: float) -> None:
+        """We do not go to the Nucleus that we were about to change to."""
+        if self._choice.coming is not None:
+            self._choice.refused(self._choice.coming, Refused(reason), now)
+            self._follow(now)
 
     def links(self, now: float) -> list[NucleusLink]:
         """In the order of preference."""
@@ -201,6 +221,12 @@ class Nuclei:
             self._choice.refused(each, event, now)
         elif isinstance(event, NucleusLost):
             self._choice.lost(each, event, now)
+        elif isinstance(event, (Vip4Leased, Vip4NotLeased)) and each is not self._choice.used:
+            # Our VIP4 is what the Nucleus says that is used. One that would take it from us is not worth a change.
+            if isinstance(event, Vip4NotLeased) and self._choice.since is not None:
+                self._choice.refused(each, Refused(event.reason), now)
+            else:
+                self._events.append(replace(event, ahead=True))
         else:
             self._events.append(event)
 

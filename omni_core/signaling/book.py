@@ -28,7 +28,7 @@ class PeerBook:
 
     def set_own(self, record: bytes) -> None:
         self.own = open_record(record)
-        self._own_bytes = record
+        self.own_bytes = record
 
     def peer(self, entry: PeerEntry) -> tuple[PeerRecord, tuple[Endpoint, ...]] | None:
         """None for ourselves, and for what is not genuine (counted)."""
@@ -41,7 +41,7 @@ class PeerBook:
 
     def open(self, data: bytes) -> PeerRecord | None:
         """None for our own record. Raises RemoteViolation: BAD_RECORD (forged, another cluster's), STALE_RECORD."""
-        if data == self._own_bytes:
+        if data == self.own_bytes:
             return None
         record = self._verified.get(data)
         if record is not None:

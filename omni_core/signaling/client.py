@@ -101,7 +101,7 @@ class NucleusClient:
         self.observed: Endpoint | None = None  # where the Nucleus saw us last
         self._key = identity.public_key
         self._cluster = cluster
-        self._record = record
+        self._record = record  # that of the book, but when another one is prepared
         self._wants_vip4 = wants_vip4
         self._awaits_record = False  # Vip4Leased, or that it is lost, was told
         self._admission_key = admission_key
@@ -168,6 +168,7 @@ class NucleusClient:
         """Register, and stay registered. Idempotent."""
         if not self.contact.wanted:
             self._told_refusal = ""
+            self._record, self._awaits_record = self._book.own_bytes, False
             self.contact.start(now)
 
     def ask(self, now: float) -> None:
@@ -208,10 +209,14 @@ class NucleusClient:
     def set_record(self, record: bytes, now: float) -> None:
         """In place of the one before. Told to the Nucleus at once if this client has asked for it, else when it
         registers next. The owner sets it in ``book``, if that is the owner's."""
-        self._record = record
         if self._book.own.version < open_record(record).version:
             self._book.set_own(record)
-        if self._awaits_record:
+        self.prepare_record(record, now)
+
+    def prepare_record(self, record: bytes, now: float) -> None:
+        """Told to this Nucleus alone, from now on; ours is the one before until we are registered with this one."""
+        self._record = record
+        if self._awaits_record and self.contact.wanted:
             self._awaits_record, self.contact.retry_at = False, None
             if self._connection.is_up:
                 self._register(now)
@@ -349,18 +354,19 @@ class NucleusClient:
         self._roster.begin(ack.epoch, ack.delta, now, self._patience)
         self._note(ack, now)
         self._events.append(Registered(self.observed, ack.delta.size))
-        if self._wants_vip4 and ack.lease is None:
-            self._events.append(Vip4NotLeased(ack.reason, lost=False))
+        if self._wants_vip4:
+            self._tell_lease(ack)
         self._apply(ack.delta, now)
         self._news.ask_again()
         self._send_questions()
 
     def _waits_for_record(self, ack: RegisterAck, now: float) -> bool:
         """The Nucleus leases us another VIP4 than our record has, or has given that to somebody else."""
-        ours = self._book.own.vip4
+        ours = open_record(self._record).vip4
         if ack.status is Status.OK and ack.lease is not None and str(ack.lease) != ours:
             self._events.append(Vip4Leased(ack.lease))
         elif ack.status is Status.ADDRESS_TAKEN and ours is not None:
+            self.health.reason = ack.reason
             self._events.append(Vip4NotLeased(ack.reason, lost=True))
         else:
             return False
@@ -368,6 +374,14 @@ class NucleusClient:
         self._give_up()
         self.contact.retry_at = now + REFUSED_RETRY  # in case no record comes
         return True
+
+    def _tell_lease(self, ack: RegisterAck) -> None:
+        """Registered; with a record that was prepared, it is ours only now."""
+        told, ours = open_record(self._record).vip4, self._book.own.vip4
+        if ack.lease is None:
+            self._events.append(Vip4NotLeased(ack.reason, lost=told is None and ours is not None))
+        elif told != ours:
+            self._events.append(Vip4Leased(ack.lease))
 
     def _on_heartbeat_ack(self, ack: HeartbeatAck, now: float) -> None:
         subject = self._vital.subject(ack.request)

@@ -68,9 +68,13 @@ class NucleusLost:
 
 @dataclass(frozen=True)
 class Vip4Leased:
-    """A VIP4 other than that of our record is ours: the client waits for a record with it (``set_record``)."""
+    """A VIP4 other than that of our record is ours, and the client waits for a record with it (``set_record``).
+
+    ``ahead``: at a Nucleus that we are about to change to. It is ours when we have; until then ``prepare_record``.
+    """
 
     lease: Lease
+    ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,12 @@ class Vip4NotLeased:
     """We asked for a VIP4 and get none; ``reason`` is the Nucleus's sentence.
 
     ``lost``: that of our record is another's now, and the client waits for a record without it; else we are registered
-    with what our record says.
+    with what our record says. ``ahead``: as for Vip4Leased.
     """
 
     reason: str
     lost: bool
+    ahead: bool = False
 
 
 ClientEvent: TypeAlias = (

@@ -200,3 +200,69 @@ def test_two_nuclei_that_share_nothing_give_a_key_the_same_address(net: SimNet) 
     fleet.nuclei[0].crash()
     net.until(lambda: fleet.nuclei[1].status().clusters[0].edges == 5, 90, "all went to the other", every=0.1)
     assert vips(edges) == before
+
+
+OTHER_POOL = Vip4Pool(IPv4Address("10.88.9.1"), IPv4Address("10.88.9.100"), 24)
+
+
+def used(edge: SimEdge) -> int | None:
+    """Number of the Nucleus that it is registered with."""
+    links = edge.status().nuclei
+    return next((n for n, link in enumerate(links) if link.role == "active" and link.state == "registered"), None)
+
+
+def test_the_address_is_that_of_the_nucleus_that_is_used(net: SimNet) -> None:
+    """Nuclei that share nothing lease other addresses: an edge has the new one when it has changed, and not before."""
+    pools = [POOL, OTHER_POOL]
+    fleet = with_pool(net, nuclei=2, nucleus_keys=2)
+    fleet.nuclei[1].clusters = [replace(policy, pool=OTHER_POOL) for policy in fleet.nuclei[1].clusters]
+    fleet.nuclei[1].start()
+    edges = add(fleet, 4)
+    net.until(lambda: fleet.meshed() and all(vips(edges)), 10, "addresses", every=0.1)
+    first = vips(edges)
+
+    def all_use(number: int) -> bool:
+        for edge in edges:
+            now_used = used(edge)
+            if now_used is not None:
+                assert IPv4Interface(vip(edge)).ip.packed in pools[now_used], (vip(edge), now_used)
+        return all(used(edge) == number for edge in edges)
+
+    fleet.nuclei[0].crash()
+    net.until(lambda: all_use(1), 90, "all at the second", every=0.05)
+    reach(net, edges[0], edges[1])
+    fleet.nuclei[0].start()
+    net.until(lambda: all_use(0), 300, "all back at the first", every=0.05)
+    assert vips(edges) == first
+    net.run(60)
+    assert fleet.meshed() and [len(told(edge, VipChanged)) for edge in edges] == [3] * 4
+    reach(net, edges[2], edges[3])
+
+
+def test_a_nucleus_that_is_not_used_takes_no_address_away(net: SimNet) -> None:
+    """It has given it to another edge, and is preferred: it is asked, and not gone to while another one serves us."""
+    fleet = with_pool(net, nuclei=2, nucleus_keys=2)
+    (edge,) = add(fleet)
+    net.until(lambda: bool(vip(edge)), 10, "an address")
+    address = vip(edge)
+    net.run(60)
+    fleet.nuclei[0].crash()
+    net.until(lambda: used(edge) == 1, 90, "at the second", every=0.1)
+    first = fleet.nuclei[0]
+    first.clusters = [replace(policy, pool=None) for policy in first.clusters]
+    first.start()
+    second = fleet.nuclei.pop()
+    other = fleet.add(vip4=IPv4Interface(address))
+    net.until(lambda: fleet.registered([other]), 10, "the other has it at the first")
+    refused = lambda: first.status().clusters[0].refusals  # noqa: E731
+    net.until(lambda: refused() > 0, 600, "asked")
+    net.run(1800)
+    assert used(edge) == 1 and vip(edge) == address
+    assert len(told(edge, VipChanged)) == 1 and not told(edge, Warned)
+    assert "held by" in edge.status().nuclei[0].reason
+    print(f"asked {refused()} times in 30 min")
+    assert refused() <= 8
+    second.crash()
+    net.until(lambda: used(edge) == 0, 180, "at the first, there is no other one", every=0.1)
+    net.until(lambda: vip(edge) == "", 1, "without the address")
+    assert "is not ours any more" in told(edge, VipChanged)[-1]

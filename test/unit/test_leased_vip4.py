@@ -19,16 +19,20 @@ class Edge:
     def __init__(self, current: str = "") -> None:
         self.events: list[GanglionEvent] = []
         self.changes: list[str] = []
+        self.prepared: list[str] = []
+        self.declined: list[str] = []
         self.vip = LeasedVip4(
             IPv4Interface(current) if current else None,
             change=lambda vip4, _: self.changes.append(str(vip4)),
+            prepare=lambda vip4, _: self.prepared.append(str(vip4)),
+            decline=lambda reason, _: self.declined.append(reason),
             underlay=lambda: UNDERLAY,
             emit=self.events.append,
         )
 
-    def lease(self, text: str, now: float = 0.0) -> None:
+    def lease(self, text: str, now: float = 0.0, ahead: bool = False) -> None:
         address, _, length = text.partition("/")
-        self.vip.handle(Vip4Leased(Lease(IPv4Address(address).packed, int(length))), now)
+        self.vip.handle(Vip4Leased(Lease(IPv4Address(address).packed, int(length)), ahead), now)
 
     def told(self) -> list[str]:
         return [type(event).__name__ for event in self.events]
@@ -75,3 +79,31 @@ def test_an_address_that_is_lost_is_given_up_and_one_that_is_not_extended_is_kep
     edge.vip.handle(Vip4NotLeased("VIP 10.77.0.7 is held by another", lost=True), 0.0)
     assert edge.changes == ["None"] and edge.vip.current is None
     assert edge.told() == ["Warned", "VipChanged"]
+
+
+def test_what_the_next_nucleus_leases_is_ours_when_we_are_there() -> None:
+    edge = Edge("10.77.0.7/24")
+    edge.lease("10.77.0.8/24", ahead=True)
+    assert edge.prepared == ["10.77.0.8/24"]
+    assert edge.changes == [] and edge.told() == [] and edge.vip.current == IPv4Interface("10.77.0.7/24")
+    edge.lease("10.77.0.8/24")
+    assert edge.changes == ["10.77.0.8/24"] and edge.told() == ["VipChanged"]
+    edge.vip.handle(Vip4NotLeased("held by another", lost=True, ahead=True), 0.0)
+    assert edge.prepared[1:] == ["None"] and edge.vip.current == IPv4Interface("10.77.0.8/24")
+
+
+def test_a_nucleus_whose_lease_cannot_be_is_not_gone_to() -> None:
+    edge = Edge("10.77.0.7/24")
+    edge.lease("192.0.2.9/24", ahead=True)
+    assert not edge.prepared and not edge.changes
+    assert edge.told() == ["Warned"] and "underlay" in edge.declined[0]
+
+
+def test_changes_of_nucleus_do_not_make_an_address_flutter() -> None:
+    edge = Edge("10.77.0.7/24")
+    for number in range(CHANGES + 5):
+        refused = len(edge.declined)
+        edge.lease(f"10.77.0.{8 + number}/24", ahead=True)
+        if len(edge.declined) == refused:
+            edge.lease(f"10.77.0.{8 + number}/24")
+    assert len(edge.changes) == CHANGES and len(edge.declined) == 5
