@@ -233,5 +233,5 @@ class Discovery:
 
 
 def _next_look(now: float) -> float:
-    """Together with the looks at the peers (peering.py): no wake-up of its own."""
+    """Together with the looks at the peers (keepalives.py): no wake-up of its own."""
     return (now // LIVENESS_POLL + 1) * LIVENESS_POLL
