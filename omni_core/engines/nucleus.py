@@ -40,11 +40,15 @@ from omni_core.signaling.admission import ClusterPolicy, Refused, address_taken,
 from omni_core.signaling.codec import encode_message
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint, observed_endpoint, unpack_endpoint
+from omni_core.signaling.link import Said
 from omni_core.signaling.messages import (
     DELTA_ROOM,
     NO_DELTA,
     REASON_MAX,
+    Beat,
+    BeatAck,
     ConnectHint,
+    Delta,
     Heartbeat,
     HeartbeatAck,
     Message,
@@ -61,7 +65,7 @@ from omni_core.wire.control import ControlType
 _COUNTERS = {
     ChangeKind.JOINED: "joins", ChangeKind.MOVED: "moves", ChangeKind.LEFT: "leaves", ChangeKind.DEPARTED: "departures",
 }  # fmt: skip
-_KINDS: dict[type[Message], str] = {Register: "register", Heartbeat: "heartbeat", QueryPeer: "query"}
+_KINDS: dict[type[Message], str] = {Register: "register", Heartbeat: "heartbeat", Beat: "heartbeat", QueryPeer: "query"}
 _NO_REQUEST = 0  # in an answer that nobody asked for
 
 
@@ -219,7 +223,9 @@ class NucleusEngine:
     def _receive_signaling(self, data: bytes, source: Endpoint, now: float) -> None:
         message, origin = self._parties.receive(data, source, now)
         self.requests[_KINDS.get(type(message), "other")] += 1
-        if isinstance(message, Register):
+        if isinstance(message, Beat):
+            self._on_beat(message, origin, now)
+        elif isinstance(message, Register):
             self._on_register(message, origin, now)
         elif isinstance(message, Heartbeat):
             self._on_heartbeat(message, origin, now)
@@ -288,6 +294,7 @@ class NucleusEngine:
             admitted.lease,
             self.draining,
         )
+        origin.link.said = Said(store.epoch, edge.version, edge.observed, delta.size)
         self._parties.answer(ack, origin)
         self._uses_us(origin, now)
 
@@ -299,7 +306,15 @@ class NucleusEngine:
         self._events.append(EdgeRefused(register.cluster, origin.link.remote, origin.source, refused.status, reason))
         self._parties.answer(RegisterAck(register.request, refused.status, reason, None, 0, 0, NO_DELTA), origin)
 
-    def _on_heartbeat(self, heartbeat: Heartbeat, origin: Origin, now: float) -> None:
+    def _on_beat(self, beat: Beat, origin: Origin, now: float) -> None:
+        """As the Heartbeat that it stands for; its answer is short, too, when it would repeat what was said."""
+        edge, said = self._store.get(origin.link.remote), origin.link.said
+        local = edge.local if edge is not None else ()
+        epoch, version = (said.epoch, said.version) if said is not None else (0, 0)
+        self._on_heartbeat(Heartbeat(beat.request, epoch, beat.seen, version, local), origin, now, said)
+
+    def _on_heartbeat(self, heartbeat: Heartbeat, origin: Origin, now: float, said: Said | None = None) -> None:
+        """``said``: to answer with a BeatAck, where that says it all."""
         store, edge = self._store, self._store.get(origin.link.remote)
         if heartbeat.leave:
             self._leave(edge, heartbeat, origin, now)
@@ -324,6 +339,11 @@ class NucleusEngine:
             self._uses_us(origin, now)
             delta = store.delta(edge.cluster, heartbeat.seen, DELTA_ROOM)
             origin.party.told = delta.until
+            origin.link.said = Said(store.epoch, heartbeat.version, observed, delta.size)
+            nothing_new = delta == Delta(heartbeat.seen, heartbeat.seen, delta.size)
+            if origin.link.said == said and nothing_new and not self.draining:
+                self._parties.answer(BeatAck(heartbeat.request), origin)
+                return
         ack = HeartbeatAck(heartbeat.request, status, reason, observed, store.epoch, delta, self.draining)
         self._parties.answer(ack, origin)
 

@@ -46,6 +46,8 @@ from omni_core.signaling.contact import Contact, State
 from omni_core.signaling.endpoints import PackedEndpoint, pack_endpoint, unpack_endpoint
 from omni_core.signaling.health import Health
 from omni_core.signaling.messages import (
+    Beat,
+    BeatAck,
     ConnectHint,
     Delta,
     Heartbeat,
@@ -128,6 +130,8 @@ class NucleusClient:
         )
         self._interval = HEARTBEAT_INTERVAL
         self._heartbeat_at: float | None = None
+        self._saying: tuple[bytes, tuple[PackedEndpoint, ...], int] | None = None  # see _all; not answered yet
+        self._said: tuple[bytes, tuple[PackedEndpoint, ...], int] | None = None
         self._told_refusal = ""
 
     # --- what the owner wants -------------------------------------------------------------------------------------
@@ -248,7 +252,7 @@ class NucleusClient:
     def handle_timer(self, now: float) -> None:
         for request, again in self._vital.due(now):
             if again:
-                self._send_vital(request.subject, request.number, now)
+                self._send_vital(request.subject, request.number, now, again=True)
             else:
                 reason = f"the Nucleus at {self._connection.places} stopped answering; is it running?"
                 self.contact.interrupted(reason, now)
@@ -300,8 +304,9 @@ class NucleusClient:
             return
         self._send_vital(request.subject, request.number, now)
 
-    def _send_vital(self, subject: _Subject, number: int, now: float) -> None:
-        """Made anew for each sending: what was seen may have grown, and the session may be another."""
+    def _send_vital(self, subject: _Subject, number: int, now: float, again: bool = False) -> None:
+        """Made anew for each sending: what was seen may have grown, and the session may be another. ``again``: there
+        was no answer, so what the Nucleus knows of us is in doubt."""
         self.health.sent(number, now)
         if not self._connection.is_up:
             return
@@ -309,6 +314,10 @@ class NucleusClient:
         if subject is _Subject.STANDBY:
             self._connection.send(Heartbeat(number, 0, 0, self._book.own.version, (), standby=True))
             return
+        if subject is _Subject.HEARTBEAT and not again and self._said == self._all(epoch):
+            self._connection.send(Beat(number, seen))
+            return
+        self._saying = self._all(epoch)
         if subject is _Subject.HEARTBEAT:
             self._connection.send(Heartbeat(number, epoch, seen, self._book.own.version, self._local))
             return
@@ -327,6 +336,8 @@ class NucleusClient:
         self.health.heard(now)
         if isinstance(message, RegisterAck):
             self._on_register_ack(message, now)
+        elif isinstance(message, BeatAck):
+            self._on_beat_ack(message, now)
         elif isinstance(message, HeartbeatAck):
             self._on_heartbeat_ack(message, now)
         elif isinstance(message, PeerInfo):
@@ -407,9 +418,27 @@ class NucleusClient:
             if begins_to_drain and not self.replaceable:
                 self._sync(now)  # we stay: the Nucleus need not wait for us
 
+    def _on_beat_ack(self, ack: BeatAck, now: float) -> None:
+        if self._vital.subject(ack.request) is not _Subject.HEARTBEAT:
+            return
+        self._vital.close(ack.request)
+        self.health.answered(ack.request, False, now)
+        self.contact.answered()
+        if self.contact.state is State.REGISTERED:
+            self._plan_heartbeat(now)
+
+    def _all(self, epoch: int) -> tuple[bytes, tuple[PackedEndpoint, ...], int]:
+        """What a Beat leaves out, and the session that it goes for."""
+        return self._connection.handshake_hash, self._local, epoch
+
     def _note(self, ack: RegisterAck | HeartbeatAck, now: float) -> None:
+        if self._saying is not None:
+            self._said, self._saying = (*self._saying[:2], ack.epoch), None
         if ack.observed is not None:
             self.observed = unpack_endpoint(ack.observed)
+        self._plan_heartbeat(now)
+
+    def _plan_heartbeat(self, now: float) -> None:
         pause = min(self._interval, NAT_KEEPALIVE)  # the way back through our NAT stays open for what is pushed
         self._heartbeat_at = now + pause * (1 - _PAUSE_SPREAD * self._fraction())
 

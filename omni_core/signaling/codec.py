@@ -21,6 +21,8 @@ from omni_core.signaling.messages import (
     KEY_SIZE,
     PROOF_SIZES,
     REASON_MAX,
+    Beat,
+    BeatAck,
     ConnectHint,
     Delta,
     Heartbeat,
@@ -40,7 +42,7 @@ from omni_core.wire.control import SIGNALING_PAYLOAD
 Fields: TypeAlias = dict[int, Any]
 
 # Kinds (value of key 0)
-REGISTER, REGISTER_ACK, HEARTBEAT, HEARTBEAT_ACK, QUERY_PEER, PEER_INFO, CONNECT_HINT = range(1, 8)
+REGISTER, REGISTER_ACK, HEARTBEAT, HEARTBEAT_ACK, QUERY_PEER, PEER_INFO, CONNECT_HINT, BEAT, BEAT_ACK = range(1, 10)
 
 # Keys
 KIND, REQUEST, STATUS, REASON, CLUSTER, RECORD, ENDPOINTS, PROOF, EPOCH, SINCE = range(10)
@@ -107,6 +109,14 @@ def _encode_heartbeat_ack(m: HeartbeatAck) -> Fields:
     return _answer_fields(HEARTBEAT_ACK, m)
 
 
+def _encode_beat(m: Beat) -> Fields:
+    return {KIND: BEAT, REQUEST: m.request, SINCE: m.seen}
+
+
+def _encode_beat_ack(m: BeatAck) -> Fields:
+    return {KIND: BEAT_ACK, REQUEST: m.request}
+
+
 def _encode_query_peer(m: QueryPeer) -> Fields:
     return {KIND: QUERY_PEER, REQUEST: m.request, ADDRESS: m.address}
 
@@ -145,6 +155,8 @@ _ENCODERS: dict[type, Callable[[Any], Fields]] = {
     RegisterAck: _encode_register_ack,
     Heartbeat: _encode_heartbeat,
     HeartbeatAck: _encode_heartbeat_ack,
+    Beat: _encode_beat,
+    BeatAck: _encode_beat_ack,
     QueryPeer: _encode_query_peer,
     PeerInfo: _encode_peer_info,
     ConnectHint: _encode_connect_hint,
@@ -206,6 +218,14 @@ def _decode_heartbeat_ack(f: Fields) -> HeartbeatAck:
     )
 
 
+def _decode_beat(f: Fields) -> Beat:
+    return Beat(_uint(f, REQUEST, _UINT32), _uint(f, SINCE, _CHANGE_MAX))
+
+
+def _decode_beat_ack(f: Fields) -> BeatAck:
+    return BeatAck(_uint(f, REQUEST, _UINT32))
+
+
 def _decode_query_peer(f: Fields) -> QueryPeer:
     return QueryPeer(_uint(f, REQUEST, _UINT32), _bytes(f, ADDRESS, ADDRESS_SIZES))
 
@@ -231,6 +251,8 @@ _DECODERS: dict[int, Callable[[Fields], Message]] = {
     REGISTER_ACK: _decode_register_ack,
     HEARTBEAT: _decode_heartbeat,
     HEARTBEAT_ACK: _decode_heartbeat_ack,
+    BEAT: _decode_beat,
+    BEAT_ACK: _decode_beat_ack,
     QUERY_PEER: _decode_query_peer,
     PEER_INFO: _decode_peer_info,
     CONNECT_HINT: _decode_connect_hint,

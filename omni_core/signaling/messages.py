@@ -1,9 +1,9 @@
 """Signaling messages: what travels inside the Noise session between an edge and the Nucleus. The bytes are in codec.py.
 
-The whitepaper's six, and the connect hint:
+The whitepaper's six, the short form of a heartbeat that has nothing new, and the connect hint:
 
-    edge -> Nucleus     Register     Heartbeat                                 QueryPeer
-    Nucleus -> edge     RegisterAck  HeartbeatAck (also pushed, request 0)     PeerInfo    ConnectHint
+    edge -> Nucleus     Register     Heartbeat                                 Beat      QueryPeer
+    Nucleus -> edge     RegisterAck  HeartbeatAck (also pushed, request 0)     BeatAck   PeerInfo    ConnectHint
 """
 
 from __future__ import annotations
@@ -122,6 +122,21 @@ class HeartbeatAck:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """A Heartbeat with nothing new in it since the last one, or the Register, that was answered in this session."""
+
+    request: int
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeatAck:
+    """Nor is there anything new for the edge: no change, and all else is as this session was told last."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueryPeer:
     request: int
     address: bytes  # of one of ADDRESS_SIZES
@@ -142,4 +157,6 @@ class ConnectHint:
     peer: PeerEntry
 
 
-Message: TypeAlias = Register | RegisterAck | Heartbeat | HeartbeatAck | QueryPeer | PeerInfo | ConnectHint
+Message: TypeAlias = (
+    Register | RegisterAck | Heartbeat | HeartbeatAck | Beat | BeatAck | QueryPeer | PeerInfo | ConnectHint
+)

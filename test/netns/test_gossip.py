@@ -1,8 +1,8 @@
 """Every Nucleus is dead, with real processes: sessions live, and a Ganglion that starts again meets those it knew.
 
-    robot1 ---+
-    robot2 ---+--- underlay --- nucleus (killed)
-    robot3 ---+
+robot1 ---+
+robot2 ---+--- underlay --- nucleus (killed)
+robot3 ---+
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from omni_core.signaling.messages import (
     DELTA_ROOM,
     LEAVE_SIZE,
     REASON_MAX,
+    Beat,
+    BeatAck,
     ConnectHint,
     Delta,
     Heartbeat,
@@ -62,6 +64,8 @@ MESSAGES: list[Message] = [
     RegisterAck(1, Status.OK, "", V4, 7, 30000, Delta(3, 9, 2), Lease(bytes([10, 77, 0, 9]), 24), draining=True),
     Heartbeat(2, 0, 0, 5, (V4,), standby=True),
     HeartbeatAck(2, Status.OK, "", V6, 7, Delta(9, 12, 3, more=True), draining=True),
+    Beat(2, UINT63),
+    BeatAck(UINT32),
 ]
 
 
@@ -78,6 +82,8 @@ def test_decodes_to_what_was_encoded(message: Message) -> None:
     [
         # a4: map of 4; key 00 kind, 01 request, 11 (17) address
         (QueryPeer(3, bytes([10, 77, 0, 1])), "a3 00 05 01 03 11 44 0a4d0001"),
+        (Beat(2, 9), "a3 00 08 01 02 09 09"),
+        (BeatAck(2), "a2 00 09 01 02"),
         (
             Heartbeat(2, 7, 9, 1000, (V4,), leave=True),
             "a7 00 03 01 02 06 81 46 0a0000016cca 08 07 09 09 0e 01 0f 19 03e8",
@@ -126,7 +132,7 @@ TOO_MANY_ENDPOINTS = [V4] * (LOCAL_ENDPOINTS_MAX + 2)
 @pytest.mark.parametrize(
     ("message", "key", "value"),
     [
-        (REGISTER, codec.KIND, 8),
+        (REGISTER, codec.KIND, 10),
         (REGISTER, codec.FLAGS, "1"),
         (LEASE, codec.LEASE, b"\x0a\x4d\x00\x09"),
         (LEASE, codec.LEASE, b"\x0a\x4d\x00\x09\x00"),
