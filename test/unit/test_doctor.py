@@ -64,12 +64,15 @@ def test_packages_are_those_of_setup_cfg() -> None:
     wanted = {
         line.split(";")[0].split(">")[0].strip() for line in parser["options"]["install_requires"].split("\n") if line
     }
-    assert wanted == set(software.PACKAGES.values()) | {"tomli"}
+    assert wanted == {*software.PACKAGES.values(), *software.NUCLEUS_PACKAGES.values(), "tomli"}
 
 
 def test_missing_packages_are_named_as_pip_knows_them() -> None:
-    assert_finding(software.packages(specs(*software.PACKAGES)), OK, "pynacl")
-    finding = software.packages(specs(*(set(software.PACKAGES) - {"nacl", "noise"})))
+    everything = {**software.PACKAGES, **software.NUCLEUS_PACKAGES}
+    assert_finding(software.packages(specs(*everything)), OK, "pynacl")
+    finding = software.packages(specs(*(set(everything) - {"redis"})))
+    assert_finding(finding, NOTE, "a Nucleus may need redis", "pip install redis")
+    finding = software.packages(specs(*(set(everything) - {"nacl", "noise"})))
     assert_finding(finding, PROBLEM, "missing: pynacl, noiseprotocol", "pip install pynacl noiseprotocol")
 
 

@@ -28,6 +28,9 @@ PACKAGES = {
     "yaml": "pyyaml",
     **({} if sys.version_info >= (3, 11) else {"tomli": "tomli"}),
 }
+NUCLEUS_PACKAGES = {
+    "prometheus_client": "prometheus-client", "pythonjsonlogger": "python-json-logger", "redis": "redis",
+}  # fmt: skip
 
 
 def python_version(version: tuple[int, int, int] = sys.version_info[:3]) -> Finding:
@@ -42,7 +45,15 @@ def packages(find_spec: FindSpec = importlib.util.find_spec) -> Finding:
     missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
     if missing:
         return problem("python packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
-    return ok("python packages", ", ".join(f"{package} {_version(package)}" for package in PACKAGES.values()))
+    missing = [package for module, package in NUCLEUS_PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        return note(
+            "python packages",
+            f"all that a robot needs; a Nucleus may need {', '.join(missing)}",
+            f"pip install {' '.join(missing)}",
+        )
+    there = (*PACKAGES.values(), *NUCLEUS_PACKAGES.values())
+    return ok("python packages", ", ".join(f"{package} {_version(package)}" for package in there))
 
 
 def bcc(find: Callable[[Iterable[str]], str | None] = bcc_directory) -> Finding:
