@@ -14,14 +14,14 @@ from omni_core.cli import output
 def nucleus_page(status: Mapping[str, Any]) -> Group:
     """``status``: the answer of a Nucleus's admin socket."""
     store = status["store"]
-    away = "" if store["available"] else f", away for {store['for_s']:.0f} s: {store['text']}"
+    away = "" if store["available"] else f", away for {store['for_s']:.0f} s, going on from memory ({store['text']})"
     state = "draining" if status["draining"] else status["lifecycle"]
     rows = [
         (
             "nucleus",
             f"{state}, UDP port {status['port']}, {status['sessions']} sessions, {status['users']} edges use it",
         ),
-        ("store", f"{store['kind']}{' ' if store['location'] else ''}{store['location']}{away}"),
+        ("store", f"{store['location'] or store['kind']}{away}"),
         ("http", status["http"]),
         ("key", status["public_key"]),
         ("drops", ", ".join(f"{reason} {count}" for reason, count in status["drops"].items())),

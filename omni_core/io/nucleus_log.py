@@ -109,8 +109,12 @@ class NucleusLog:
 
     def _store(self, event: StoreChanged) -> None:
         name, level = ("store_back", logging.INFO) if event.available else ("store_lost", logging.WARNING)
-        state = "available" if event.available else "away"
-        self._write(printable(event.text), name, {"store": state, "reason": printable(event.text)}, level)
+        reason = printable(event.text)
+        if event.available:
+            text = "the shared store is there: registrations are those of all its Nuclei"
+        else:
+            text = f"the shared store is away, going on from memory ({reason})"
+        self._write(text, name, {"store": "available" if event.available else "away", "reason": reason}, level)
 
     def _drain(self, event: DrainChanged) -> None:
         if not event.done:
