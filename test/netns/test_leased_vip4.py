@@ -104,10 +104,11 @@ def end(process: LabProcess, number: signal.Signals = signal.SIGTERM) -> None:
     process.wait(timeout=20)
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Of each test: addresses are remembered."""
     with Lab("lease") as lab:
-        yield Cluster(lab, tmp_path_factory.mktemp("lease"))
+        yield Cluster(lab, tmp_path)
 
 
 @pytest.mark.parametrize("engine", ["python", "native", "kernel"])
