@@ -12,7 +12,7 @@ from omni_core.signaling.changes import ChangeLog
 from omni_core.signaling.denials import FOREVER, Denial, DenyList
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.lease_book import HeldLease
-from omni_core.signaling.shared.commands import Unexpected
+from omni_core.signaling.shared.commands import Reply, Unexpected, pairs
 from omni_core.signaling.shared.entries import DIGITS, Entry, unpack_entry
 from omni_core.signaling.store import Change, ChangeKind, Conflict, MemoryStore
 from omni_core.types import PublicKey
@@ -253,3 +253,16 @@ def parse_gone(key: bytes, value: bytes) -> Gone:
         return Gone(int(value[:DIGITS]), value[3 * DIGITS :].decode(), PublicKey(key))
     except ValueError:
         raise Unexpected("a departure that is none") from None
+
+
+def parse_snapshot(reply: Reply, offset: float) -> Snapshot:
+    """To ``load``. Raises Unexpected, MalformedEntry, and what else a reply of another form gives."""
+    head, floor, edges, gone, leases, denied = reply[2:8]
+    return Snapshot(
+        int(head),
+        int(floor),
+        {PublicKey(key): unpack_entry(PublicKey(key), value) for key, value in pairs(edges)},
+        [parse_gone(key, value) for key, value in pairs(gone)],
+        [parse_lease(name[:-33], name[-32:], value, offset) for name, value in pairs(leases)],
+        [parse_denial(key, value, offset) for key, value in pairs(denied)],
+    )

@@ -16,32 +16,31 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from itertools import islice
 
 from omni_core.constants import (
     LEASE_TIME,
     MESH_LIMIT,
     STORE_CANDIDATES,
     STORE_EXPIRE_INTERVAL,
-    STORE_OUTAGE,
     STORE_PATIENCE,
     STORE_TOUCH_INTERVAL,
 )
-from omni_core.signaling.denials import FOREVER, Denial
+from omni_core.signaling.denials import Denial
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import PackedEndpoint
 from omni_core.signaling.lease_book import HeldLease
 from omni_core.signaling.leases import Vip4Pool
 from omni_core.signaling.shared.commands import Command, Reply, Unexpected, pairs, word
-from omni_core.signaling.shared.entries import MalformedEntry, digits, pack_edge, unpack_entry
+from omni_core.signaling.shared.entries import MalformedEntry, digits
+from omni_core.signaling.shared.epochs import Epochs
 from omni_core.signaling.shared.pending import Pending, PendingClaim
 from omni_core.signaling.shared.reading import ReplicaReader
-from omni_core.signaling.shared.replica import Replica, Snapshot, parse_denial, parse_gone, parse_lease
+from omni_core.signaling.shared.rejoin import repeated, unknown_there
+from omni_core.signaling.shared.replica import Replica, Snapshot, parse_snapshot
+from omni_core.signaling.shared.requests import Requests
 from omni_core.signaling.store import Claimed, Conflict, Hint, Leased, Notice
 from omni_core.types import PublicKey, RandomBytes
 
-_BATCH = 500  # public keys in one command
-_EXPIRE_MAX = 500  # edges that depart by one command
 _HINTS_MAX = 1024
 
 
@@ -68,11 +67,8 @@ class SharedStore(ReplicaReader):
         self.heard: float | None = None  # its last reply
         self._random = random
         self._replica = Replica(self._new_epoch(), nucleus, clusters, lifetime, mesh_limit, lease_time)
-        self._shared_epoch = 0  # of the database, as it was last seen
-        self._lineage: OrderedDict[int, int] = (
-            OrderedDict()
-        )  # epoch -> number up to which the database's agrees with it
-        self._branches: OrderedDict[int, int] = OrderedDict()  # epochs of ours -> where they began
+        self._epochs = Epochs()
+        self._requests = Requests(nucleus, lifetime, lease_time, self._epochs)
         self._following = False  # the stream of changes
         self._generation = 0
         self._commands: list[Command] = []
@@ -127,9 +123,7 @@ class SharedStore(ReplicaReader):
         if self.available:
             fork = self._replica.position
             epoch = self._new_epoch()
-            self._branches[epoch] = fork
-            while len(self._branches) > 64:
-                self._branches.popitem(last=False)
+            self._epochs.branched(epoch, fork)
             self._replica.branch(epoch, now)
         self.reason = reason
         if self.available or self.since_when is None:
@@ -193,45 +187,21 @@ class SharedStore(ReplicaReader):
 
     def _on_hello(self, reply: Reply, now: float) -> None:
         epoch, lineage = int(reply[1]), {int(k): int(v) for k, v in pairs(reply[2])}
-        if epoch != self._shared_epoch:
-            agreed = lineage.get(self._shared_epoch)
-            self._branches = OrderedDict(
-                (branch, min(fork, agreed)) for branch, fork in self._branches.items() if agreed is not None
-            )
-            self._shared_epoch = epoch
-        self._lineage = OrderedDict(lineage)
+        self._epochs.met(epoch, lineage)
         self._refused.clear()
-        self._send("load", (digits(epoch),), self._on_first_load)
+        self._send(*self._requests.load(), self._on_first_load)
 
     def _on_first_load(self, reply: Reply, now: float) -> None:
-        snapshot = self._snapshot(reply)
+        snapshot = parse_snapshot(reply, self._offset)
         if not self.available:
             self._rejoin(snapshot, now)
-        self._send("load", (digits(self._shared_epoch),), self._on_load)
+        self._send(*self._requests.load(), self._on_load)
 
     def _rejoin(self, snapshot: Snapshot, now: float) -> None:
-        """What was so here in the meantime is made so there, unless somebody there knows better."""
-        replica = self._replica
-        for edge in replica.own():
-            entry = snapshot.entries.get(edge.key)
-            if entry is None or not _same(entry.edge, edge):
-                self._claim_again(edge, now)
-        self._touch([edge.key for edge in replica.own()])
-        for key, grave in replica.graves.items():
-            entry = snapshot.entries.get(key)
-            if entry is None or entry.edge.version > grave.version:
-                continue
-            if entry.number == grave.number or replica.is_own(entry.edge):
-                self._remove(key, grave.version, digits(grave.number))
-        for cluster, key in replica.leased:
-            lease = replica.held_lease(cluster, key)
-            if lease is not None and lease.until > now:
-                self._restore_lease(cluster, lease, now)
-        for key, denial in self._denials.items():
-            if denial is None:
-                self._send("undeny", (self._epoch_text, key))
-            elif denial.until > now:
-                self._send(*self._denial(denial, now))
+        for edge in unknown_there(self._replica, snapshot):
+            self._claim_again(edge, now)
+        for request in repeated(self._replica, snapshot, self._denials, self._requests, now):
+            self._send(*request)
         self._denials.clear()
 
     def _claim_again(self, edge: Edge, now: float) -> None:
@@ -241,19 +211,19 @@ class SharedStore(ReplicaReader):
             if word(reply) != "OK":
                 self._refused.add(edge.key)
 
-        self._send("claim", self._claim_args(edge, "j", heard), done)
+        self._send(*self._requests.claim(edge, heard=heard), done)
 
     def _load(self) -> None:
         if not self._loading:
             self._loading = True
-            self._send("load", (self._epoch_text,), self._on_load)
+            self._send(*self._requests.load(), self._on_load)
 
     def _on_load(self, reply: Reply, now: float) -> None:
-        snapshot = self._snapshot(reply)
+        snapshot = parse_snapshot(reply, self._offset)
         self._loading = False
         replica, was_available = self._replica, self.available
         ours = [] if was_available else replica.own()
-        replica.reset(snapshot, self._shared_epoch, now)
+        replica.reset(snapshot, self._epochs.shared, now)
         self._following = True
         if not was_available:
             self._asked = None
@@ -267,25 +237,7 @@ class SharedStore(ReplicaReader):
                     self._claim_again(edge, now)
         self._settle(now)
 
-    def _snapshot(self, reply: Reply) -> Snapshot:
-        head, floor, edges, gone, leases, denied = reply[2:8]
-        held: list[tuple[str, HeldLease]] = []
-        for name, value in pairs(leases):
-            held.append(parse_lease(name[:-33], name[-32:], value, self._offset))
-        return Snapshot(
-            int(head),
-            int(floor),
-            {PublicKey(key): unpack_entry(PublicKey(key), value) for key, value in pairs(edges)},
-            [parse_gone(key, value) for key, value in pairs(gone)],
-            held,
-            [parse_denial(key, value, self._offset) for key, value in pairs(denied)],
-        )
-
     # --- commands ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _epoch_text(self) -> bytes:
-        return digits(self._shared_epoch)
 
     def _new_epoch(self) -> int:
         return int.from_bytes(self._random(8), "little") or 1
@@ -330,34 +282,6 @@ class SharedStore(ReplicaReader):
                 if pending.then is not None:
                     pending.then(now)
 
-    def _claim_args(self, edge: Edge, kind: str, heard: int) -> tuple[bytes | int, ...]:
-        entry = pack_edge(edge, self.nucleus, edge.observed, edge.local)
-        return self._entry_args(edge.key, entry, kind, heard)
-
-    def _entry_args(self, key: PublicKey, entry: bytes, kind: str, heard: int) -> tuple[bytes | int, ...]:
-        life, lease_time = round(self.lifetime * 1000), round(self.lease_time * 1000)
-        return (self._epoch_text, key, entry, kind.encode(), heard, life, lease_time)
-
-    def _touch(self, keys: Iterable[PublicKey]) -> None:
-        left = iter(keys)
-        while batch := list(islice(left, _BATCH)):
-            self._send("touch", (self._epoch_text, round(self.lifetime * 1000), *batch))
-
-    def _remove_args(self, key: PublicKey, version: int, number: bytes) -> tuple[bytes | int, ...]:
-        lease_time = round(self.lease_time * 1000)
-        return (self._epoch_text, key, b"l", lease_time, digits(version), self.nucleus.encode(), number)
-
-    def _remove(self, key: PublicKey, version: int, number: bytes) -> None:
-        self._send("remove", self._remove_args(key, version, number))
-
-    def _restore_lease(self, cluster: str, lease: HeldLease, now: float) -> None:
-        left = round((lease.until - now) * 1000)
-        self._send("lease", (self._epoch_text, cluster.encode(), lease.key, left, b"1", lease.address))
-
-    def _denial(self, denial: Denial, now: float) -> tuple[str, tuple[bytes | int, ...]]:
-        left: bytes | int = b"" if denial.until == FOREVER else max(1, round((denial.until - now) * 1000))
-        return "deny", (self._epoch_text, denial.key, left, denial.reason.encode())
-
     # --- Store: what may collide ------------------------------------------------------------------------------------
 
     def claim(self, edge: Edge, deadline: float, now: float, done: Claimed) -> None:
@@ -370,7 +294,7 @@ class SharedStore(ReplicaReader):
             return
         claim = PendingClaim(now, edge, done, self._claim_alone)
         self._claims[edge.key] = claim
-        self._ask("claim", self._claim_args(edge, "j", 0), claim, partial(self._claim_decided, claim))
+        self._ask(*self._requests.claim(edge), claim, partial(self._claim_decided, claim))
 
     def _claim_decided(self, claim: PendingClaim, reply: Reply, now: float) -> Callable[[float], None]:
         conflict: Conflict | None = None
@@ -404,9 +328,7 @@ class SharedStore(ReplicaReader):
             return lambda now: done(lease, now)
 
         candidates = self._candidates(cluster, key, wanted, pool, now)
-        lease_time = round(self.lease_time * 1000)
-        args: tuple[bytes | int, ...] = (self._epoch_text, cluster.encode(), key, lease_time, b"0", *candidates)
-        self._ask("lease", args, Pending(now, alone), decided)
+        self._ask(*self._requests.lease(cluster, key, candidates), Pending(now, alone), decided)
 
     def _candidates(self, cluster: str, key: PublicKey, wanted: bytes, pool: Vip4Pool, now: float) -> list[bytes]:
         """The one it holds, the one it wants, some that seem free, then those that lapsed first."""
@@ -445,9 +367,8 @@ class SharedStore(ReplicaReader):
         if not self.available:
             alone(now)
             return
-        entry = pack_edge(edge, self.nucleus, observed, local)
-        args = self._entry_args(edge.key, entry, "m", 0)
-        self._ask("claim", args, Pending(now, alone), lambda reply, now: None)
+        request = self._requests.move(edge, observed, local)
+        self._ask(*request, Pending(now, alone), lambda reply, now: None)
 
     def touch(self, edge: Edge, deadline: float) -> None:
         if not self.available:
@@ -471,7 +392,7 @@ class SharedStore(ReplicaReader):
         def decided(reply: Reply, now: float) -> Callable[[float], None]:
             return lambda now: self._taking.discard(edge.key)
 
-        self._ask("claim", self._claim_args(edge, "m", 0), Pending(now, alone), decided)
+        self._ask(*self._requests.claim(edge, "m"), Pending(now, alone), decided)
 
     def remove(self, key: PublicKey, now: float) -> None:
         edge = self._replica.get(key)
@@ -479,8 +400,8 @@ class SharedStore(ReplicaReader):
             self._replica.take_out(key, now)
         elif edge is not None:
             alone = partial(self._replica.take_out, key)
-            args = self._remove_args(key, edge.version, b"")
-            self._ask("remove", args, Pending(now, alone), lambda reply, now: None)
+            request = self._requests.remove(key, edge.version, b"")
+            self._ask(*request, Pending(now, alone), lambda reply, now: None)
 
     def deny(self, denial: Denial, now: float) -> None:
         """Here at once; the others hear of it."""
@@ -496,8 +417,8 @@ class SharedStore(ReplicaReader):
             self._denials[key] = denial
 
         if self.available:
-            script, args = ("undeny", (self._epoch_text, key)) if denial is None else self._denial(denial, now)
-            self._ask(script, args, Pending(now, alone), lambda reply, now: None)
+            request = self._requests.undeny(key) if denial is None else self._requests.deny(denial, now)
+            self._ask(*request, Pending(now, alone), lambda reply, now: None)
         else:
             alone(now)
 
@@ -511,7 +432,7 @@ class SharedStore(ReplicaReader):
                 and self._replica.leased_to(cluster, lease.address) is None
             ]
             for lease in fresh:
-                self._restore_lease(cluster, lease, now)
+                self._send(*self._requests.restore_lease(cluster, lease, now))
             return len(fresh)
         taken = list(leases)
         self._replica.leased.update((cluster, lease.key) for lease in taken)
@@ -531,14 +452,14 @@ class SharedStore(ReplicaReader):
             self._replica.handle_timer(now)
             return
         if self._touched and now >= self._touch_due:
-            self._touch(self._touched)
+            for request in self._requests.touch(self._touched):
+                self._send(*request)
             self._touched = set()
             self._touch_due = now + self._touch_interval
         if now >= self._expire_due:
             self._expire_due = now + STORE_EXPIRE_INTERVAL
             self._asked = now if self._asked is None else self._asked
-            life, lease_time = round(self.lifetime * 1000), round(self.lease_time * 1000)
-            self._send("expire", (self._epoch_text, life, lease_time, round(STORE_OUTAGE * 1000), _EXPIRE_MAX))
+            self._send(*self._requests.expire())
 
     def next_timer(self) -> float | None:
         times = [self._owed + STORE_PATIENCE] if self._owed is not None else []
@@ -568,12 +489,8 @@ class SharedStore(ReplicaReader):
         replica = self._replica
         if epoch == replica.epoch:
             return seen
-        if not self._shared_epoch:
+        if not self._epochs.agree(epoch, seen):
             return None
-        if epoch != self._shared_epoch:
-            agreed = self._lineage.get(epoch, self._branches.get(epoch))
-            if agreed is None or seen > agreed:
-                return None  # it may know edges that came on a branch which has ended, and that nobody knows any more
         return seen if replica.fork is None else min(seen, replica.fork)
 
     def take_notices(self) -> list[Notice]:
@@ -583,12 +500,6 @@ class SharedStore(ReplicaReader):
     def take_hints(self) -> list[Hint]:
         hints, self._hints = self._hints, []
         return hints
-
-
-def _same(theirs: Edge, ours: Edge) -> bool:
-    return (theirs.nucleus, theirs.cluster, theirs.record, theirs.observed, theirs.local) == (
-        ours.nucleus, ours.cluster, ours.record, ours.observed, ours.local,
-    )  # fmt: skip
 
 
 def _channel(nucleus: str) -> str:
