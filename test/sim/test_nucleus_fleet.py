@@ -101,7 +101,7 @@ def test_one_fault_after_the_other(net: SimNet, say: Callable[[str], None]) -> N
     fleet.calm()
     net.run(FORGOTTEN_AFTER - TWO_HEARTBEATS)
     assert len(fleet.gone) > FLEET / 50 and fleet.departed_that_are_known(FORGOTTEN_AFTER) == []
-    live = {edge.key for edge in first.store.live("mesh")}
+    live = {edge.key for edge in first.engine.store.live("mesh")}
     assert live == {edge.key for edge in fleet.clusters_of["mesh"]}, "the Nuclei know those that live and no others"
     net.until(lambda: fleet.views_of_the_mesh_are_right(), 2 * HEARTBEAT_INTERVAL, "everyone knows the mesh", every=1)
     say(f"{len(fleet.gone)} went, none came back")
@@ -125,4 +125,4 @@ def test_the_redis_is_killed(net: SimNet, say: Callable[[str], None], kept: str)
     assert fleet.departed_that_are_known(FORGOTTEN_AFTER) == []
     live = {edge.key for edge in fleet.edges.values()}
     for nucleus in fleet.nuclei:
-        assert {edge.key for name in fleet.clusters for edge in nucleus.store.live(name)} == live
+        assert {edge.key for name in fleet.clusters for edge in nucleus.engine.store.live(name)} == live

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import IPv4Interface
 
 from omni_core.constants import HEARTBEAT_INTERVAL, HEARTBEATS_MISSED
 from omni_core.crypto.identity import Identity
-from omni_core.engines.nucleus import NucleusEngine
 from omni_core.engines.settings import GanglionSettings, NucleusSettings
 from omni_core.signaling.admission import ClusterPolicy
-from omni_core.signaling.shared.store import SharedStore
 from omni_core.sim.lean_edge import LeanEdge
 from omni_core.sim.network import SimNet
 from omni_core.sim.nucleus import SimNucleus
-from omni_core.sim.redis import RedisModel, RedisWire
+from omni_core.sim.redis import RedisModel
 from omni_core.sim.trace import DELIVERED, Fate, Trace
 from omni_core.types import Endpoint, PublicKey
 
@@ -23,44 +21,6 @@ SMALL = 60  # edges of the one cluster that is a mesh, where everyone is told of
 SETTLED = 16.0  # s: a request repeated three times on a lossy link (1 + 2 + 4 + 8 s)
 ROUNDS = 3  # of questions: one in a thousand gets no answer at 5 % loss
 DEAD_AFTER = HEARTBEATS_MISSED * HEARTBEAT_INTERVAL
-
-
-class SharingNucleus(SimNucleus):
-    """One of several on one Redis."""
-
-    def __init__(self, name: str, clusters: Sequence[ClusterPolicy], identity: Identity, redis: RedisModel) -> None:
-        super().__init__(name, clusters, identity)
-        self.store: SharedStore
-        self.wire: RedisWire | None = None
-        self._redis = redis
-
-    def start(self) -> None:
-        self.running = True
-        net = self.net
-        names = [policy.name for policy in self.clusters]
-        self.store = SharedStore(self.name, names, lifetime=DEAD_AFTER, random=net.random.randbytes)
-        self.engine = NucleusEngine(
-            self.identity, self.clusters, random=net.random.randbytes, unix_ns=net.unix_ns, store=self.store
-        )
-        self.wire = RedisWire(self._redis, self.store, lambda: net.now, net.at, self._progress)
-        self.pump()
-
-    def crash(self) -> None:
-        super().crash()
-        if self.wire is not None:
-            self.wire.close()
-        self.wire = None
-
-    def pump(self) -> None:
-        super().pump()
-        if self.wire is not None:
-            self.wire.flush()
-
-    def _progress(self) -> None:
-        """The store has heard something: the engine looks at once."""
-        if self.running and self.wire is not None:
-            self.engine.follow_store(self.net.now)
-            self.pump()
 
 
 class BriefTrace(Trace):
@@ -84,7 +44,7 @@ class NucleusFleet:
         identity = Identity.generate(net.random.randbytes)
         policies = [ClusterPolicy(name) for name in names]
         self.redis = RedisModel(lambda: net.now + 1.7e9, net.random.randbytes)
-        self.nuclei = [SharingNucleus(f"nucleus-{n}", policies, identity, self.redis) for n in (1, 2)]
+        self.nuclei = [SimNucleus(f"nucleus-{n}", policies, identity, redis=self.redis) for n in (1, 2)]
         for nucleus in self.nuclei:
             net.add_host(nucleus)
             nucleus.start()
