@@ -12,57 +12,11 @@ from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-from omni_core.crypto.identity import Identity, vip6_of
-from omni_core.crypto.record import signed
-from omni_core.session.sessions import Sessions
-from omni_core.signaling.client import NucleusClient
+from omni_core.crypto.identity import vip6_of
+from omni_core.sim.bare_edge import BareEdge
 from omni_core.types import Endpoint
-from omni_core.wire.control import ControlType
-
-EPOCH_NS = 1_700_000_000 * 10**9
-NUCLEUS_AT = Endpoint("10.0.0.1", 51820)
 
 Sent: TypeAlias = "list[tuple[bytes, Endpoint]]"  # (datagram, source)
-
-
-def unix_ns(now: float) -> int:
-    return EPOCH_NS + int(now * 1e9)
-
-
-class _Client:
-    __slots__ = ("at", "client", "key", "sessions")
-
-    def __init__(self, number: int, cluster: str, nucleus: bytes, rng: random.Random, now: float) -> None:
-        identity = Identity.generate(rng.randbytes)
-        self.key = identity.public_key
-        self.at = Endpoint(f"10.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}", 51820)
-        vip4 = f"10.{77 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/8"
-        record = signed(identity, cluster, version=unix_ns(now), vip4=vip4, name=f"robot-{number}")
-        self.sessions = Sessions(identity, None, lambda *_: None, random=rng.randbytes, unix_ns=unix_ns)
-        self.client = NucleusClient(
-            identity,
-            cluster,
-            nucleus,
-            [NUCLEUS_AT],
-            record,
-            None,
-            [Endpoint(f"192.168.1.{number % 250 + 1}", 51820)],
-            sessions=self.sessions,
-            random=rng.randbytes,
-        )
-
-    def receive(self, data: bytes, now: float) -> None:
-        if data[0] == ControlType.SIGNALING:
-            self.client.receive(data, NUCLEUS_AT, now)
-        else:
-            self.sessions.receive(data, NUCLEUS_AT, now)
-
-    def drain(self, now: float) -> list[tuple[bytes, Endpoint]]:
-        while events := self.sessions.take_events():
-            for event in events:
-                self.client.on_session_event(event, now)
-        self.client.take_events()
-        return [(data, self.at) for data, _ in self.sessions.take_datagrams() + self.client.take_datagrams()]
 
 
 class Clients:
@@ -72,19 +26,28 @@ class Clients:
         self._rng = random.Random(seed)
         self._nucleus = nucleus
         self._clusters = clusters
-        self._clients: dict[Endpoint, _Client] = {}
-        self._order: list[_Client] = []
+        self._clients: dict[Endpoint, BareEdge] = {}
+        self._order: list[BareEdge] = []
 
     def start(self, count: int, now: float) -> Sent:
         """``count`` more; in turn one of each cluster."""
         sent: Sent = []
         for _ in range(count):
             number = len(self._order) + 1
-            client = _Client(number, self._clusters[number % len(self._clusters)], self._nucleus, self._rng, now)
+            client = BareEdge(
+                number,
+                self._clusters[number % len(self._clusters)],
+                self._nucleus,
+                Endpoint(f"10.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}", 51820),
+                Endpoint(f"192.168.1.{number % 250 + 1}", 51820),
+                self._rng,
+                now,
+                f"robot-{number}",
+            )
             self._clients[client.at] = client
             self._order.append(client)
             client.client.start(now)
-            sent += client.drain(now)
+            sent += _sent(client, now)
         return sent
 
     def deliver(self, datagrams: Sent, now: float) -> Sent:
@@ -93,18 +56,15 @@ class Clients:
         for data, destination in datagrams:
             client = self._clients[destination]
             client.receive(data, now)
-            sent += client.drain(now)
+            sent += _sent(client, now)
         return sent
 
     def timers(self, now: float) -> Sent:
         sent: Sent = []
         for client in self._order:
-            if (due := client.sessions.next_timer()) is not None and due <= now:
-                client.sessions.handle_timer(now)
-                sent += client.drain(now)
-            if (due := client.client.next_timer()) is not None and due <= now:
-                client.client.handle_timer(now)
-                sent += client.drain(now)
+            if (due := client.next_timer()) is not None and due <= now:
+                client.handle_timer(now)
+                sent += _sent(client, now)
         return sent
 
     def query(self, count: int, now: float) -> Sent:
@@ -117,7 +77,7 @@ class Clients:
                 (at + step * self._rng.randrange(1, max(2, len(self._order) // step))) % len(self._order)
             ]
             client.client.query(vip6_of(other.key), now)
-            sent += client.drain(now)
+            sent += _sent(client, now)
         return sent
 
     def states(self) -> dict[str, int]:
@@ -125,6 +85,10 @@ class Clients:
         for client in self._order:
             counts[client.client.state] = counts.get(client.client.state, 0) + 1
         return counts
+
+
+def _sent(client: BareEdge, now: float) -> Sent:
+    return [(data, client.at) for data in client.take_datagrams(now)]
 
 
 class RemoteClients:

@@ -22,10 +22,11 @@ import tracemalloc
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 
-from bench.nucleus.clients import RemoteClients, Sent, unix_ns
+from bench.nucleus.clients import RemoteClients, Sent
 from omni_core.crypto.identity import Identity
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.signaling.admission import ClusterPolicy
+from omni_core.sim.bare_edge import unix_ns
 
 BATCH = 32  # io/udp.py RECEIVE_CALLS
 START_GROUP = 200  # edges that start at one moment, below the limit that asks for cookies

@@ -16,18 +16,15 @@ from dataclasses import asdict, dataclass, field
 
 from omni_core.constants import MESH_LIMIT
 from omni_core.crypto.identity import Identity
-from omni_core.crypto.record import signed
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.session.limits import NUCLEUS_LIMITS, SessionLimits
-from omni_core.session.sessions import Sessions
 from omni_core.signaling.admission import ClusterPolicy
-from omni_core.signaling.client import NucleusClient
 from omni_core.signaling.store import MemoryStore
+from omni_core.sim.bare_edge import BareEdge, unix_ns
 from omni_core.types import Endpoint
 from omni_core.wire.control import ControlType
 
-_EPOCH_NS = 1_700_000_000 * 10**9
-_NUCLEUS_AT = Endpoint("10.0.0.1", 51820)
+_LOCAL = Endpoint("192.168.1.2", 51820)  # what each says of its own network
 _SKB = 2304  # bytes that one datagram takes of a socket buffer, with a driver that gives each a half page
 
 
@@ -65,41 +62,6 @@ class Report:
         )
 
 
-class _Edge:
-    __slots__ = ("at", "client", "due", "sessions")
-
-    def __init__(self, herd: Herd, number: int, cluster: str, at: Endpoint) -> None:
-        rng = herd.rng
-        identity = Identity.generate(rng.randbytes)
-        vip4 = f"10.{77 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/8"
-        record = signed(identity, cluster, version=_unix_ns(herd.now), vip4=vip4)
-        self.at = at
-        self.due: float | None = None
-        self.sessions = Sessions(identity, None, lambda *_: None, random=rng.randbytes, unix_ns=_unix_ns)
-        self.client = NucleusClient(
-            identity,
-            cluster,
-            herd.identity.public_key,
-            [_NUCLEUS_AT],
-            record,
-            None,
-            [Endpoint("192.168.1.2", 51820)],
-            sessions=self.sessions,
-            random=rng.randbytes,
-        )
-
-    def take_datagrams(self, now: float) -> list[bytes]:
-        while events := self.sessions.take_events():
-            for event in events:
-                self.client.on_session_event(event, now)
-        self.client.take_events()
-        return [data for data, _ in self.sessions.take_datagrams() + self.client.take_datagrams()]
-
-    def next_timer(self) -> float | None:
-        times = (self.sessions.next_timer(), self.client.next_timer())
-        return min((t for t in times if t is not None), default=None)
-
-
 class Herd:
     """``run`` until a condition holds; what the Nucleus went through since ``watch`` is in ``report``."""
 
@@ -133,11 +95,13 @@ class Herd:
         self._engine = self._make_engine()
         self._waiting: deque[tuple[float, bytes, Endpoint]] = deque()
         self._serving = False
-        self._edges: dict[Endpoint, _Edge] = {}
+        self._edges: dict[Endpoint, BareEdge] = {}
         for number in range(1, edges + 1):
             host = "198.51.100.7" if same_site else f"10.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
             at = Endpoint(host, 1024 + number if same_site else 51820)
-            self._edges[at] = _Edge(self, number, self._clusters[number % clusters], at)
+            self._edges[at] = BareEdge(
+                number, self._clusters[number % clusters], self.identity.public_key, at, _LOCAL, self.rng, self.now
+            )
         self.watch()
 
     def watch(self) -> None:
@@ -150,7 +114,7 @@ class Herd:
         policies = [ClusterPolicy(name) for name in self._clusters]
         store = MemoryStore(self.rng.getrandbits(63) + 1, self._mesh_limit)
         return NucleusEngine(
-            self.identity, policies, random=self.rng.randbytes, unix_ns=_unix_ns, store=store, handshakes=self._limits
+            self.identity, policies, random=self.rng.randbytes, unix_ns=unix_ns, store=store, handshakes=self._limits
         )
 
     # --- what happens -------------------------------------------------------------------------------------------
@@ -205,11 +169,11 @@ class Herd:
 
     # --- edges --------------------------------------------------------------------------------------------------
 
-    def _start(self, edge: _Edge) -> None:
+    def _start(self, edge: BareEdge) -> None:
         edge.client.start(self.now)
         self._pump(edge)
 
-    def _pump(self, edge: _Edge) -> None:
+    def _pump(self, edge: BareEdge) -> None:
         for data in edge.take_datagrams(self.now):
             self._carry(self.now, lambda data=data: self._arrive(data, edge.at))  # type: ignore[misc]
         due = edge.next_timer()
@@ -217,20 +181,14 @@ class Herd:
             self._at(due, lambda: self._edge_timer(edge, due))
         edge.due = due
 
-    def _edge_timer(self, edge: _Edge, due: float) -> None:
+    def _edge_timer(self, edge: BareEdge, due: float) -> None:
         if edge.due == due:
             edge.due = None
-            edge.sessions.handle_timer(self.now)
-            for event in edge.sessions.take_events():
-                edge.client.on_session_event(event, self.now)
-            edge.client.handle_timer(self.now)
+            edge.handle_timer(self.now)
             self._pump(edge)
 
-    def _edge_receives(self, edge: _Edge, data: bytes) -> None:
-        if data[0] == ControlType.SIGNALING:
-            edge.client.receive(data, _NUCLEUS_AT, self.now)
-        else:
-            edge.sessions.receive(data, _NUCLEUS_AT, self.now)
+    def _edge_receives(self, edge: BareEdge, data: bytes) -> None:
+        edge.receive(data, self.now)
         self._pump(edge)
 
     # --- Nucleus ------------------------------------------------------------------------------------------------
@@ -298,7 +256,3 @@ class Herd:
             return self._costs.cookie
         self.report.handshakes += 1
         return self._costs.handshake
-
-
-def _unix_ns(now: float) -> int:
-    return _EPOCH_NS + int(now * 1e9)
