@@ -23,11 +23,13 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 
 from bench.nucleus.clients import RemoteClients, Sent
+from omni_core.constants import SIGNALING_REKEY_AFTER_TIME
 from omni_core.crypto.identity import Identity
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.signaling.admission import ClusterPolicy
 from omni_core.sim.bare_edge import unix_ns
 
+RENEWING = SIGNALING_REKEY_AFTER_TIME + 10.0  # s in which every session is renewed once
 BATCH = 32  # io/udp.py RECEIVE_CALLS
 START_GROUP = 200  # edges that start at one moment, below the limit that asks for cookies
 QUERIES = 4000
@@ -44,7 +46,7 @@ class Cost:
     bytes_per_edge: float = 0.0  # when all are registered, one session each
     bytes_per_edge_renewed: float = 0.0  # when all have renewed, old sessions still receive
     look_up_us: float = 0.0  # Store.find alone, by VIP4
-    core_percent: float = 0.0  # of one core: everything that the engine did over 130 s of heartbeats and one renewal
+    core_percent: float = 0.0  # of one core: everything that the engine did over RENEWING s of heartbeats and one renewal
     memory: str = ""
     drops: dict[str, int] = field(default_factory=dict)
 
@@ -117,7 +119,7 @@ class Bench:
 
     def _renew(self) -> None:
         """Until each has a second session: the engine's timers and the clients' in steps."""
-        end = self.now + 130.0
+        end = self.now + RENEWING
         while self.now < end:
             self.now += 0.5
             self._timers()
