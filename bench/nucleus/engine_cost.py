@@ -46,7 +46,7 @@ class Cost:
     bytes_per_edge: float = 0.0  # when all are registered, one session each
     bytes_per_edge_renewed: float = 0.0  # when all have renewed, old sessions still receive
     look_up_us: float = 0.0  # Store.find alone, by VIP4
-    core_percent: float = 0.0  # of one core: everything that the engine did over RENEWING s of heartbeats and one renewal
+    core_percent: float = 0.0  # of one core: all that the engine did over RENEWING s of heartbeats and one renewal
     memory: str = ""
     drops: dict[str, int] = field(default_factory=dict)
 
