@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from omni_core.config.values import ClusterFile
 from omni_core.errors import ConfigError
+from omni_core.io.files import read_checked
 from omni_core.signaling.allow_list import AllowList, parse_allow_list
 
 LOOK = 1.0  # s between two looks at the files
@@ -78,27 +79,14 @@ def _mark(path: str) -> _Mark | None:
 
 
 def _read(path: str, before: AllowList | None = None) -> AllowList:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not hang the start
-    except FileNotFoundError:
-        raise ConfigError(_FIELD, f"{path} does not exist", "make it, empty if nobody may join yet") from None
-    except OSError as error:
-        raise ConfigError(
-            _FIELD, f"{path} cannot be read ({error.strerror})", f"let uid {os.geteuid()} read it"
-        ) from None
-    try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise ConfigError(_FIELD, f"{path} is not a regular file", "give the path of a file")
+    def check(info: os.stat_result) -> None:
         if info.st_mode & stat.S_IWOTH:
             raise ConfigError(_FIELD, f"every user may write to {path}", f"chmod o-w {path}")
-        if info.st_size > _SIZE_MAX:
-            raise ConfigError(_FIELD, f"{path} has {info.st_size} bytes, more than {_SIZE_MAX}", "give the right file")
-        with open(fd, "rb", closefd=False) as file:
-            data = file.read(_SIZE_MAX)
-    finally:
-        os.close(fd)
-    try:
-        return parse_allow_list(data.decode(), path, before)
-    except UnicodeDecodeError:
-        raise ConfigError(_FIELD, f"{path} is not text", "write one public key a line") from None
+
+    text = read_checked(
+        path, _FIELD, _SIZE_MAX, check,
+        missing="make it, empty if nobody may join yet",
+        denied=f"let uid {os.geteuid()} read it",
+        not_text="write one public key a line",
+    )  # fmt: skip
+    return parse_allow_list(text, path, before)

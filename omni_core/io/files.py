@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Callable
 
 from omni_core.errors import ConfigError
 
@@ -47,29 +48,55 @@ def read_private(path: str, field: str) -> str:
     Raises ConfigError naming ``field`` when it is missing, unreadable, open to others, not a file, too long or no text;
     FileNotFoundError never escapes.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not hang the start
-    except FileNotFoundError:
-        raise ConfigError(field, f"{path} does not exist", "give the path of an existing file") from None
-    except OSError as error:
-        raise ConfigError(
-            field, f"{path} cannot be read ({error.strerror})", f"chown it to uid {os.geteuid()}"
-        ) from None
-    try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise ConfigError(field, f"{path} is not a regular file", "give the path of a file")
+
+    def check(info: os.stat_result) -> None:
         if info.st_uid not in (0, os.geteuid()):
             raise ConfigError(field, f"{path} belongs to uid {info.st_uid}", f"chown {os.geteuid()} {path}")
         if info.st_mode & 0o077:
             raise ConfigError(
                 field, f"{path} is open to other users (mode {stat.S_IMODE(info.st_mode):04o})", f"chmod 600 {path}"
             )
-        if info.st_size > PRIVATE_MAX:
-            raise ConfigError(field, f"{path} has {info.st_size} bytes, more than {PRIVATE_MAX}", "give the right file")
-        return os.read(fd, PRIVATE_MAX + 1).decode()
+
+    return read_checked(
+        path, field, PRIVATE_MAX, check,
+        missing="give the path of an existing file",
+        denied=f"chown it to uid {os.geteuid()}",
+        not_text="give the right file, or restore it from a copy",
+    )  # fmt: skip
+
+
+def read_checked(
+    path: str,
+    field: str,
+    size_max: int,
+    check: Callable[[os.stat_result], None],
+    *,
+    missing: str,
+    denied: str,
+    not_text: str,
+) -> str:
+    """The text of a regular file that passes ``check``, of at most ``size_max`` bytes. ``missing``, ``denied``,
+    ``not_text``: what to do about a file that is not there, may not be read, or is no text.
+
+    Raises ConfigError naming ``field``, and what ``check`` raises.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not hang the start
+    except FileNotFoundError:
+        raise ConfigError(field, f"{path} does not exist", missing) from None
+    except OSError as error:
+        raise ConfigError(field, f"{path} cannot be read ({error.strerror})", denied) from None
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise ConfigError(field, f"{path} is not a regular file", "give the path of a file")
+        check(info)
+        if info.st_size > size_max:
+            raise ConfigError(field, f"{path} has {info.st_size} bytes, more than {size_max}", "give the right file")
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(size_max + 1).decode()
     except UnicodeDecodeError:
-        raise ConfigError(field, f"{path} is not text", "give the right file, or restore it from a copy") from None
+        raise ConfigError(field, f"{path} is not text", not_text) from None
     finally:
         os.close(fd)
 
