@@ -17,6 +17,7 @@ PeerId: TypeAlias = int  # small integer that the Ganglion gives each peer; an i
 RandomBytes: TypeAlias = Callable[[int], bytes]  # os.urandom, or a seeded source in the simulator
 
 BROADCAST: Mac = b"\xff" * 6
+KEY_SHOWN = 8  # characters of a public key, as text, that tell the edges of a fleet apart
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -75,6 +76,22 @@ def nucleus_places(endpoints: Sequence[Endpoint], keys: Sequence[PublicKey]) -> 
     if len(set(endpoints)) < len(endpoints):
         raise ValueError("a Nucleus is there twice")
     return tuple(map(NucleusPlace, endpoints, keys if len(keys) > 1 else [keys[0]] * len(endpoints)))
+
+
+def random_fraction(random: RandomBytes) -> float:
+    """0 <= x < 1, one of 65536 steps."""
+    return int.from_bytes(random(2), "little") / 65536
+
+
+def is_host_ipv4(address: ipaddress.IPv4Address) -> bool:
+    """True for an address that a host can have."""
+    return not (address.is_multicast or address.is_loopback or address.is_unspecified or address.is_reserved)
+
+
+def names_network(interface: ipaddress.IPv4Interface) -> bool:
+    """True for the network or broadcast address of its network; a /31 has neither (RFC 3021)."""
+    network = interface.network
+    return network.prefixlen < 31 and interface.ip in (network.network_address, network.broadcast_address)
 
 
 def format_mac(mac: Mac) -> str:

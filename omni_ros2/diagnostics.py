@@ -14,8 +14,7 @@ from typing import NamedTuple
 from omni_core.config.node_parameters import Limits
 from omni_core.engines import nucleus_status
 from omni_core.engines.status import GanglionStatus, NucleusLink, PeerStatus
-
-KEY_SHOWN = 8  # characters of a public key that tell two peers of one name apart
+from omni_core.types import KEY_SHOWN
 
 
 class Level(IntEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from omni_core.cli import exit_codes, nucleus_upkeep, output
-from omni_core.cli.peers import SHORT_KEY
+from omni_core.cli.options import nucleus_socket
 from omni_core.config import nucleus
 from omni_core.errors import ConfigError
 from omni_core.io import admin
+from omni_core.types import KEY_SHOWN
 
 _UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _EDGE = "public key, or the name or VIP of an edge that is there"
@@ -56,16 +56,15 @@ def _verb(
     parser.add_argument("--cluster", metavar="NAME", help="only in this cluster (default: in all)")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     field = next(field for field in nucleus.FIELDS if field.name == "run_dir")
-    parser.add_argument("--run-dir", default=field.default, metavar="TEXT", help=f"{field.description}")
+    parser.add_argument("--run-dir", default=field.default, metavar="TEXT", help=field.description)
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
     return parser
 
 
 def _ask(arguments: argparse.Namespace, command: str, **values: object) -> Any:
-    path = nucleus.admin_socket(os.path.abspath(arguments.run_dir))
     if arguments.cluster is not None:
         values["cluster"] = arguments.cluster
-    return admin.request(path, command, **values)
+    return admin.request(nucleus_socket(arguments), command, **values)
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
@@ -176,4 +175,4 @@ def denial_table(denied: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _key(row: Mapping[str, Any], wide: bool) -> str:
-    return str(row["public_key"] if wide else row["public_key"][:SHORT_KEY])
+    return str(row["public_key"] if wide else row["public_key"][:KEY_SHOWN])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from omni_core.cli import output
-from omni_core.config import nucleus
+from omni_core.cli.options import nucleus_socket
 from omni_core.errors import ConfigError
 from omni_core.io import admin
 from omni_core.io.files import write_atomic
@@ -109,4 +109,4 @@ def _batches(state: NucleusState) -> Iterator[NucleusState]:
 
 
 def _ask(arguments: argparse.Namespace, command: str, timeout: float, **values: object) -> Any:
-    return admin.request(nucleus.admin_socket(os.path.abspath(arguments.run_dir)), command, timeout, **values)
+    return admin.request(nucleus_socket(arguments), command, timeout, **values)

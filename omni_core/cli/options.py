@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from omni_core.cli.inputs import STDIN, token_file_of_environment
-from omni_core.config import ganglion
+from omni_core.config import ganglion, nucleus
 from omni_core.config.schema import Field, range_text
 from omni_core.config.values import parse_cluster_file, parse_path
 
@@ -63,6 +63,11 @@ def add_ganglion_options(parser: argparse.ArgumentParser) -> None:
     for field in ganglion.FIELDS:
         if field.name in ("interface", "run_dir"):
             parser.add_argument(option_of(field), default=field.default, metavar="TEXT", help=_help(field))
+
+
+def nucleus_socket(arguments: argparse.Namespace) -> str:
+    """Of the Nucleus that runs here."""
+    return nucleus.admin_socket(os.path.abspath(arguments.run_dir))
 
 
 def admin_socket(arguments: argparse.Namespace) -> str:

@@ -11,8 +11,7 @@ from rich.table import Table
 from omni_core.cli import exit_codes, output
 from omni_core.cli.options import add_ganglion_options, admin_socket
 from omni_core.io import admin
-
-SHORT_KEY = 8  # characters that tell the peers of a fleet apart
+from omni_core.types import KEY_SHOWN
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def label(peer: Mapping[str, Any]) -> str:
     """What people call a peer."""
-    return str(peer["name"] or peer["vip4"] or peer["public_key"][:SHORT_KEY])
+    return str(peer["name"] or peer["vip4"] or peer["public_key"][:KEY_SHOWN])
 
 
 def peer_table(status: Mapping[str, Any], *, wide: bool = False) -> Table:
@@ -58,7 +57,7 @@ def peer_table(status: Mapping[str, Any], *, wide: bool = False) -> Table:
     rows = [
         [
             peer["name"] or "-",
-            peer["public_key"] if wide else peer["public_key"][:SHORT_KEY],
+            peer["public_key"] if wide else peer["public_key"][:KEY_SHOWN],
             peer["vip4"] or "-",
             *([peer["vip6"], peer["mac"]] if wide else []),
             f"{peer['state']}, adopted" if peer["adopted"] else peer["state"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,9 +15,8 @@ from rich.text import Text
 
 from omni_core.cli import exit_codes, output
 from omni_core.cli.nucleus_view import nucleus_page
-from omni_core.cli.options import add_ganglion_options, admin_socket, seconds
+from omni_core.cli.options import add_ganglion_options, admin_socket, nucleus_socket, seconds
 from omni_core.cli.peers import peer_table
-from omni_core.config import nucleus
 from omni_core.errors import OmniError
 from omni_core.io import admin
 
@@ -36,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.nucleus:
-        path, make_page = nucleus.admin_socket(os.path.abspath(arguments.run_dir)), nucleus_page
+        path, make_page = nucleus_socket(arguments), nucleus_page
     else:
         path, make_page = admin_socket(arguments), page
     if arguments.watch:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from omni_core.config.values import parse_cluster, parse_path
-from omni_core.types import Endpoint, is_host
+from omni_core.types import Endpoint, is_host, is_host_ipv4
 
 REDIS_PORT = 6379
 REDIS_DATABASE_MAX = 1_000_000
@@ -99,7 +99,7 @@ def parse_pool(text: str) -> PoolRange:
         last = ipaddress.IPv4Address(last_text) if last_text else network.broadcast_address
     except ValueError as error:
         raise ValueError(f"{rest[:60]!r}: {error}") from None
-    if not 1 <= length <= 32 or first.is_multicast or first.is_loopback or first.is_unspecified or first.is_reserved:
+    if not 1 <= length <= 32 or not is_host_ipv4(first):
         raise ValueError(f"{rest[:60]!r} has no addresses that hosts can have")
     if last_text is None and first != network.network_address:
         raise ValueError(f"{first}/{length} is a host's address; its network is {network}")

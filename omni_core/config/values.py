@@ -10,7 +10,7 @@ import re
 from typing import Final, Literal, NamedTuple
 
 from omni_core.constants import DEFAULT_PORT
-from omni_core.types import Endpoint, Mac, PublicKey, is_group, is_host, is_name, parse_mac
+from omni_core.types import Endpoint, Mac, PublicKey, is_group, is_host, is_host_ipv4, is_name, names_network, parse_mac
 
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ of Linux, with its final zero, is 16
 UNIX_PATH_MAX = 107  # sun_path of Linux, with its final zero, is 108
@@ -98,11 +98,11 @@ def parse_vip4(text: str) -> ipaddress.IPv4Interface:
     except ValueError:
         raise ValueError(f"{_shown(text)} is not an IPv4 address with a prefix length") from None
     network = vip.network
-    if vip.ip.is_multicast or vip.ip.is_loopback or vip.ip.is_unspecified or vip.ip.is_reserved:
+    if not is_host_ipv4(vip.ip):
         raise ValueError(f"{address} is not an address that a host can have")
     if network.prefixlen == 0:
         raise ValueError(f"{_shown(text)} would take the whole IPv4 internet into the overlay")
-    if network.prefixlen < 31 and vip.ip in (network.network_address, network.broadcast_address):
+    if names_network(vip):
         raise ValueError(f"{address} is the network or broadcast address of {network}")
     return vip
 

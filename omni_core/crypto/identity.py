@@ -23,7 +23,7 @@ import nacl.exceptions
 from omni_core.constants import VIP6_PREFIX
 from omni_core.drops import DropReason
 from omni_core.errors import ConfigError, LocalMisuse, RemoteViolation
-from omni_core.types import Mac, PublicKey, RandomBytes
+from omni_core.types import KEY_SHOWN, Mac, PublicKey, RandomBytes
 
 KEY_SIZE = 32
 SIGNATURE_SIZE = 64
@@ -122,6 +122,11 @@ def verify(public_key: PublicKey, message: bytes, signature: bytes) -> bool:
     except nacl.exceptions.CryptoError:
         return False
     return True
+
+
+def key_start(public_key: PublicKey) -> str:
+    """Enough of a public key for a human to tell it from others."""
+    return key_text(public_key)[:KEY_SHOWN]
 
 
 def key_text(public_key: PublicKey) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from omni_core.crypto.identity import key_text
+from omni_core.crypto.identity import key_start
 from omni_core.engines.ganglion_events import GanglionEvent, Warned
 from omni_core.engines.peers import Peer, PeerBook
 from omni_core.engines.settings import GanglionSettings
@@ -44,7 +44,7 @@ class Admission:
         refusal, for a claim that costs nothing to repeat."""
         if hello.vip4 is None:
             return True
-        claim = f"{hello.name or 'a peer'} ({key_text(public_key)[:8]}) claims VIP {hello.vip4}"
+        claim = f"{hello.name or 'a peer'} ({key_start(public_key)}) claims VIP {hello.vip4}"
         if hello.vip4 == self.own_vip4:
             if not quiet:
                 self._emit(Warned(f"{claim}, which is ours: refused. {_OTHER_VIP4}"))

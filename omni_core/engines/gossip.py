@@ -55,8 +55,8 @@ from omni_core.errors import RemoteViolation
 from omni_core.session.limits import Buckets, Rate, TokenBucket
 from omni_core.session.machine import State
 from omni_core.session.sessions import Sessions
-from omni_core.signaling.endpoints import observed_endpoint
-from omni_core.types import Endpoint, PeerId, PublicKey, RandomBytes
+from omni_core.signaling.endpoints import pack_usable
+from omni_core.types import Endpoint, PeerId, PublicKey, RandomBytes, random_fraction
 from omni_core.wire.gossip import (
     ENDPOINTS_MAX,
     ENTRIES_MAX,
@@ -279,7 +279,9 @@ class Gossip:
     def _heard_news(self, teller: Peer, key: PublicKey, entry: GossipEntry) -> None:
         """Others tell it already, so we need to tell it less."""
         news, peer = self._news.get(key), self._book.get(key)
-        if news is None or peer is None or peer.path is None or _packed([peer.path])[:1] != list(entry.endpoints[:1]):
+        if news is None or peer is None or peer.path is None:
+            return
+        if pack_usable([peer.path]) != list(entry.endpoints[:1]):
             return
         news.knowing.add(teller.id)
         if not news.first:
@@ -329,8 +331,7 @@ class Gossip:
             due = min(question.due for question in self._questions.values())
         else:
             return
-        spread = int.from_bytes(self._random(2), "little") / 65536
-        self._round_at = max(due, now) + GOSSIP_INTERVAL * (1 + _JITTER * (spread - 0.5))
+        self._round_at = max(due, now) + GOSSIP_INTERVAL * (1 + _JITTER * (random_fraction(self._random) - 0.5))
 
     def _round(self, now: float) -> None:
         audience = self._audience(now)
@@ -419,17 +420,17 @@ class Gossip:
         return self._entry(peer, now) if peer is not None else None
 
     def _own_entry(self) -> GossipEntry:
-        return GossipEntry(self._own(), tuple(_packed(self._local())[:ENDPOINTS_MAX]), 0)
+        return GossipEntry(self._own(), tuple(pack_usable(self._local())[:ENDPOINTS_MAX]), 0)
 
     def _entry(self, peer: Peer, now: float) -> GossipEntry | None:
         """What we know of it at first hand."""
         if peer.up_since is None or peer.record is None or peer.path is None or peer.seen is None:
             return None
         age = max(0, int(now - peer.seen))
-        places = _packed([peer.path])
+        places = pack_usable([peer.path])
         if age > GOSSIP_AGE_MAX or not places:
             return None
-        places = list(dict.fromkeys((*places, *_packed(peer.hints.by(peer.public_key)))))
+        places = list(dict.fromkeys((*places, *pack_usable(peer.hints.by(peer.public_key)))))
         return GossipEntry(peer.record.encode(), tuple(places[:ENDPOINTS_MAX]), age)
 
     def _send(self, peer: Peer, entries: Sequence[GossipEntry], wanted: Sequence[PublicKey], now: float) -> int:
@@ -472,13 +473,3 @@ class Gossip:
             recalled=counts.recalled,
             news=len(self._news) if self.active else 0,
         )
-
-
-def _packed(endpoints: Iterable[Endpoint]) -> list[bytes]:
-    packed: list[bytes] = []
-    for endpoint in endpoints:
-        try:
-            packed.append(observed_endpoint(endpoint))
-        except RemoteViolation:
-            continue  # no host's address
-    return packed

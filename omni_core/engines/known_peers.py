@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from omni_core.constants import KNOWN_PEER_AGE, KNOWN_PEERS_MAX
 from omni_core.drops import DropReason
-from omni_core.errors import LocalMisuse, RemoteViolation
-from omni_core.signaling.endpoints import pack_endpoint, unpack_endpoint
+from omni_core.errors import RemoteViolation
+from omni_core.signaling.endpoints import pack_usable, unpack_endpoint
 from omni_core.types import Endpoint, PublicKey
 from omni_core.wire import cbor
 
@@ -38,7 +38,9 @@ class KnownPeer:
 
 
 def encode_known(owner: PublicKey, cluster: str, peers: Sequence[KnownPeer]) -> bytes:
-    rows: list[cbor.Value] = [[peer.record, _packed(peer.endpoints), max(0, peer.seen)] for peer in peers]
+    rows: list[cbor.Value] = [
+        [peer.record, pack_usable(peer.endpoints)[:ENDPOINTS_MAX], max(0, peer.seen)] for peer in peers
+    ]
     return cbor.encode({1: _FORMAT, 2: owner, 3: cluster, 4: rows})
 
 
@@ -83,16 +85,6 @@ class KnownPeers:
 
     def __len__(self) -> int:
         return len(self._peers)
-
-
-def _packed(endpoints: Iterable[Endpoint]) -> list[cbor.Value]:
-    packed: list[cbor.Value] = []
-    for endpoint in endpoints:
-        try:
-            packed.append(pack_endpoint(endpoint))
-        except LocalMisuse:
-            continue  # no IP address
-    return packed[:ENDPOINTS_MAX]
 
 
 def _known(row: cbor.Value) -> KnownPeer:

@@ -16,7 +16,7 @@ from omni_core.engines.ganglion_events import GanglionEvent, VipChanged, Warned
 from omni_core.session.limits import TokenBucket
 from omni_core.signaling.client_events import Vip4Leased, Vip4NotLeased
 from omni_core.signaling.leases import Lease
-from omni_core.types import Endpoint
+from omni_core.types import Endpoint, is_host_ipv4, names_network
 
 CHANGES = 4  # that are made at once; then one in
 CHANGE_PAUSE = 60.0  # s: two Nuclei that disagree, or a hostile one, must not make the address flutter
@@ -97,9 +97,9 @@ class LeasedVip4:
             return f"whose prefix is none of {PREFIX_MIN} to 32 bits"
         vip4 = IPv4Interface(str(lease))
         network = vip4.network
-        if vip4.is_multicast or vip4.is_loopback or vip4.is_unspecified or vip4.ip.is_reserved:
+        if not is_host_ipv4(vip4.ip):
             return "which no host can have"
-        if network.prefixlen < 31 and vip4.ip in (network.network_address, network.broadcast_address):
+        if names_network(vip4):
             return f"the network or broadcast address of {network}"
         for endpoint in self._underlay():
             if ip_address(endpoint.host.partition("%")[0]) in network:

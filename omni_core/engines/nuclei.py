@@ -26,7 +26,7 @@ from omni_core.signaling.client_events import (
     Vip4NotLeased,
 )
 from omni_core.signaling.roster import Roster
-from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
+from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip, random_fraction
 from omni_core.wire.control import ControlType, receiver_index, session_id
 
 
@@ -49,7 +49,7 @@ class Nuclei:
         self._all = [Nucleus(*make(each), each.endpoints[0] if each.endpoints else None) for each in nuclei]
         self._choice = NucleusChoice(
             self._all,
-            fraction=lambda: int.from_bytes(random(2), "little") / 65536,
+            fraction=lambda: random_fraction(random),
             emit=self._events.append,
         )
 

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv4Address
 
 from omni_core.constants import (
     HEARTBEAT_INTERVAL,
@@ -25,6 +24,7 @@ from omni_core.constants import (
 from omni_core.crypto.identity import Identity, key_text
 from omni_core.drops import DropReason
 from omni_core.engines.nucleus_admin import Administration
+from omni_core.engines.nucleus_edges import vip4_text
 from omni_core.engines.nucleus_events import EdgeChanged, EdgeRefused, NucleusEvent, StoreChanged
 from omni_core.engines.nucleus_gate import Admitted, Gate
 from omni_core.engines.nucleus_limits import RegisterLimits
@@ -58,7 +58,7 @@ from omni_core.signaling.messages import (
     RegisterAck,
     Status,
 )
-from omni_core.signaling.store import ChangeKind, Conflict, MemoryStore, Store
+from omni_core.signaling.store import ChangeKind, Conflict, MemoryStore, Store, new_epoch
 from omni_core.types import Endpoint, PublicKey, RandomBytes
 from omni_core.wire.control import ControlType
 
@@ -84,9 +84,10 @@ class NucleusEngine:
     ) -> None:
         """``store`` None: in memory, for this process only."""
         self._identity = identity
-        self._store = MemoryStore(int.from_bytes(random(8), "little") or 1) if store is None else store
+        self._store = MemoryStore(new_epoch(random)) if store is None else store
         self._gate = Gate(clusters, self._store, limits or RegisterLimits())
         self._interval = heartbeat_interval
+        self._lifetime = HEARTBEATS_MISSED * heartbeat_interval  # s from a heartbeat to an edge's departure
         self._sessions = Sessions(
             identity, Profile("nucleus"), self._admit, random=random, unix_ns=unix_ns, limits=handshakes
         )
@@ -101,7 +102,7 @@ class NucleusEngine:
             self._store,
             self._gate,
             self._parties,
-            interval=heartbeat_interval,
+            lifetime=self._lifetime,
             unregistered=self._unregistered,
             follow_store=self._follow_store,
         )
@@ -199,7 +200,7 @@ class NucleusEngine:
             status.open, status.admits_by = policy.open, policy.admits_by
             pool = policy.pool
             status.pool = pool.usable if pool is not None else 0
-            status.leases = sum(1 for _ in self._store.leases(name))
+            status.leases = self._store.lease_count(name)
         return NucleusStatus(
             key_text(self._identity.public_key),
             f"{self._store.epoch:016x}",
@@ -386,7 +387,7 @@ class NucleusEngine:
             self._store.move(edge, observed, local, now)
 
     def _deadline(self, now: float) -> float:
-        return now + HEARTBEATS_MISSED * self._interval
+        return now + self._lifetime
 
     def follow_store(self, now: float) -> None:
         """After its owner gave the store something: what other Nuclei did, or answers."""
@@ -407,10 +408,8 @@ class NucleusEngine:
                 self._parties.unregistered(edge.key)
             if self._store.is_mesh(edge.cluster):
                 self._pushes.changed(edge.cluster, now)
-            vip4 = str(IPv4Address(edge.vip4)) if edge.vip4 else ""
-            self._events.append(
-                EdgeChanged(kind, edge.cluster, edge.key, edge.name, vip4, unpack_endpoint(edge.observed))
-            )
+            at = unpack_endpoint(edge.observed)
+            self._events.append(EdgeChanged(kind, edge.cluster, edge.key, edge.name, vip4_text(edge.vip4), at))
 
     def _push(self, cluster: str) -> int:
         """Tell every edge of a mesh what it was not told yet; returns to how many. Edges that were told alike get the

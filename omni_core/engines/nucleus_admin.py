@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from omni_core.constants import HEARTBEATS_MISSED
 from omni_core.engines.nucleus_edges import EdgeRow, edge_rows
 from omni_core.engines.nucleus_gate import Gate
 from omni_core.engines.nucleus_parties import Parties
@@ -25,21 +24,22 @@ class Administration:
         gate: Gate,
         parties: Parties,
         *,
-        interval: float,
+        lifetime: float,
         unregistered: Callable[[], bytes],
         follow_store: Callable[[float], None],
     ) -> None:
-        """``interval``: between heartbeats, s. ``unregistered``: the message that tells an edge so."""
+        """``lifetime``: from a heartbeat to an edge's departure, s. ``unregistered``: the message that tells an edge
+        so."""
         self.denials = 0  # made, and taken back
         self._store = store
         self._gate = gate
         self._parties = parties
-        self._interval = interval
+        self._lifetime = lifetime
         self._unregistered = unregistered
         self._follow_store = follow_store
 
     def edges(self, clusters: Sequence[str], now: float) -> list[EdgeRow]:
-        return edge_rows(self._store, clusters, HEARTBEATS_MISSED * self._interval, now)
+        return edge_rows(self._store, clusters, self._lifetime, now)
 
     def set_allow_list(self, cluster: str, allow_list: AllowList | None, now: float) -> list[Edge]:
         """Returns the edges that have been taken out of the cluster. They are told to register again, and then why."""

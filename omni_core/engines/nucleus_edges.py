@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from omni_core.crypto.identity import key_text, parse_key_text
 from omni_core.errors import ConfigError
+from omni_core.signaling.denials import FOREVER
 from omni_core.signaling.edge import Edge
 from omni_core.signaling.endpoints import unpack_endpoint
-from omni_core.signaling.store import Store
+from omni_core.signaling.store import Store, leases_left
 from omni_core.types import PublicKey
 
 CANDIDATES_SHOWN = 8
@@ -60,7 +61,7 @@ def edge_rows(store: Store, clusters: Sequence[str], lifetime: float, now: float
                     cluster,
                     key_text(edge.key),
                     edge.name,
-                    _vip4(edge.vip4),
+                    vip4_text(edge.vip4),
                     str(ipaddress.IPv6Address(edge.vip6)),
                     str(unpack_endpoint(edge.observed)),
                     max(0.0, now - edge.since) if edge.since else None,
@@ -76,20 +77,15 @@ def lease_rows(store: Store, clusters: Sequence[str], now: float) -> list[LeaseR
     """In the order of the addresses."""
     rows: list[tuple[str, bytes, LeaseRow]] = []
     for cluster in clusters:
-        for lease in store.leases(cluster):
-            edge = store.get(lease.key)
-            live = edge is not None and edge.cluster == cluster and edge.vip4 == lease.address
-            left = store.lease_time if live else lease.until - now
-            if left > 0:
-                row = LeaseRow(cluster, key_text(lease.key), _vip4(lease.address), left, live)
-                rows.append((cluster, lease.address, row))
+        for lease, left, live in leases_left(store, cluster, now):
+            row = LeaseRow(cluster, key_text(lease.key), vip4_text(lease.address), left, live)
+            rows.append((cluster, lease.address, row))
     return [row for _, _, row in sorted(rows, key=lambda each: each[:2])]
 
 
 def denial_rows(store: Store, now: float) -> list[DenialRow]:
     rows = [
-        DenialRow(key_text(d.key), d.reason, None if d.until == float("inf") else d.until - now)
-        for d in store.denials(now)
+        DenialRow(key_text(d.key), d.reason, None if d.until == FOREVER else d.until - now) for d in store.denials(now)
     ]
     return sorted(rows, key=lambda row: row.public_key)
 
@@ -139,8 +135,9 @@ def _begins(key: PublicKey, text: str) -> bool:
 
 
 def _label(edge: Edge) -> str:
-    return " ".join(filter(None, (edge.name, _vip4(edge.vip4), f"in {edge.cluster}", key_text(edge.key))))
+    return " ".join(filter(None, (edge.name, vip4_text(edge.vip4), f"in {edge.cluster}", key_text(edge.key))))
 
 
-def _vip4(address: bytes) -> str:
+def vip4_text(address: bytes) -> str:
+    """``address``: 4 bytes, or none."""
     return str(ipaddress.IPv4Address(address)) if address else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from omni_core.crypto.identity import key_text, mac_of, vip6_of
+from omni_core.crypto.identity import key_start, mac_of, vip6_of
 from omni_core.crypto.record import PeerRecord
 from omni_core.dataplane.port import SessionStats
 from omni_core.engines.clocks import PeerClock
@@ -55,7 +55,7 @@ class Peer:
     @property
     def label(self) -> str:
         """For log lines: name and the start of the key."""
-        return f"{self.name or 'peer'} ({key_text(self.public_key)[:8]})"
+        return f"{self.name or 'peer'} ({key_start(self.public_key)})"
 
 
 class PeerBook:

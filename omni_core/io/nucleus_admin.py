@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from omni_core.crypto.identity import key_text
+from omni_core.crypto.identity import key_start, key_text
 from omni_core.engines.nucleus import NucleusEngine
 from omni_core.engines.nucleus_edges import denial_rows, find_key, lease_rows
 from omni_core.errors import ConfigError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DENY_TIME_MAX = 10 * 365 * 86400.0  # s
-KEY_SHOWN = 8  # characters in the log
 
 
 class NucleusAdmin:
@@ -113,4 +112,4 @@ def _reason(value: object) -> str:
 
 
 def _shown(key: PublicKey, name: str) -> str:
-    return f"{name or 'key'} ({key_text(key)[:KEY_SHOWN]})"
+    return f"{name or 'key'} ({key_start(key)})"

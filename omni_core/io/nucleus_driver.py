@@ -38,7 +38,7 @@ from omni_core.io.udp import UdpPort
 from omni_core.signaling.admission import ClusterPolicy
 from omni_core.signaling.leases import Vip4Pool
 from omni_core.signaling.shared.store import SharedStore
-from omni_core.signaling.store import MemoryStore, Store
+from omni_core.signaling.store import MemoryStore, Store, new_epoch
 
 if TYPE_CHECKING:
     from omni_core.io.redis_store import RedisAccess, RedisLink  # loads a package that a store in memory does not need
@@ -339,7 +339,7 @@ class NucleusDriver(Driver):
                 lease_time=config.lease_time,
             )
             return self._shared
-        store = MemoryStore(int.from_bytes(os.urandom(8), "little") or 1, lease_time=config.lease_time)
+        store = MemoryStore(new_epoch(os.urandom), lease_time=config.lease_time)
         if self._state is not None:
             self._state.restore(store)
         return store

@@ -11,7 +11,7 @@ import logging
 from collections import Counter, OrderedDict
 from typing import Any
 
-from omni_core.crypto.identity import key_text
+from omni_core.crypto.identity import key_start
 from omni_core.engines.nucleus_events import DrainChanged, EdgeChanged, EdgeRefused, NucleusEvent, StoreChanged
 from omni_core.signaling.store import ChangeKind
 from omni_core.types import PublicKey
@@ -19,7 +19,6 @@ from omni_core.types import PublicKey
 WINDOW = 1.0  # s that a limit is for
 REFUSAL_PAUSE = 60.0  # s between two lines on one key that is refused for one reason
 REFUSALS_REMEMBERED = 1024
-KEY_SHOWN = 8  # characters, as in /diagnostics
 
 _WORDS = {
     ChangeKind.JOINED: "joined",
@@ -72,7 +71,7 @@ class NucleusLog:
             return
         fields = {
             "cluster": event.cluster,
-            "key": key_text(event.key)[:KEY_SHOWN],
+            "key": key_start(event.key),
             "name": printable(event.name),
             "vip4": event.vip4,
             "endpoint": str(event.endpoint),
@@ -96,7 +95,7 @@ class NucleusLog:
             self._refusals.popitem(last=False)
         fields = {
             "cluster": cluster,
-            "key": key_text(event.key)[:KEY_SHOWN],
+            "key": key_start(event.key),
             "endpoint": str(event.endpoint),
             "status": event.status.name.lower(),
             "reason": reason,

@@ -31,7 +31,7 @@ from omni_core.io.files import write_atomic
 from omni_core.io.tasks import end_tasks, in_thread
 from omni_core.signaling.denials import FOREVER, Denial
 from omni_core.signaling.lease_book import HeldLease
-from omni_core.signaling.store import Store
+from omni_core.signaling.store import Store, leases_left
 from omni_core.types import PublicKey
 
 logger = logging.getLogger(__name__)
@@ -57,16 +57,13 @@ class NucleusState:
 
 def take_state(store: Store, clusters: Sequence[str], now: float, wall: float) -> NucleusState:
     """``now`` and ``wall``: the same moment by both clocks. The lease of an edge that is there begins now."""
-    leases = {}
-    for cluster in clusters:
-        saved = []
-        for lease in store.leases(cluster):
-            edge = store.get(lease.key)
-            live = edge is not None and edge.cluster == cluster and edge.vip4 == lease.address
-            left = store.lease_time if live else lease.until - now
-            if left > 0:
-                saved.append(SavedLease(lease.key, lease.address, wall + left))
-        leases[cluster] = saved
+    leases = {
+        cluster: [
+            SavedLease(each.lease.key, each.lease.address, wall + each.left)
+            for each in leases_left(store, cluster, now)
+        ]
+        for cluster in clusters
+    }
     return NucleusState(leases, [d._replace(until=d.until - now + wall) for d in store.denials(now)])
 
 

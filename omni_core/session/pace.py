@@ -13,7 +13,7 @@ from omni_core.constants import (
     SIGNALING_REKEY_AFTER_TIME,
 )
 from omni_core.session.keypair import Keypair
-from omni_core.types import RandomBytes
+from omni_core.types import RandomBytes, random_fraction
 
 
 class Pace:
@@ -37,5 +37,4 @@ class Pace:
         return delay + self.fraction() * REKEY_RETRY_JITTER
 
     def fraction(self) -> float:
-        """0.0 to 1.0, one of 65536 steps."""
-        return int.from_bytes(self._random(2), "little") / 65536
+        return random_fraction(self._random)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from omni_core.constants import CLUSTER_EDGES_MAX
-from omni_core.crypto.identity import key_text
+from omni_core.crypto.identity import key_start, key_text
 from omni_core.crypto.kdf import verify_admission_proof
 from omni_core.crypto.record import PeerRecord, open_record
 from omni_core.drops import DropReason
@@ -228,7 +228,7 @@ def address_taken(edge: Edge, conflict: Conflict) -> Refused:
 
 def short_key(key: PublicKey) -> str:
     """The first characters of a public key, enough for a human to tell it from others."""
-    return key_text(key)[:8] + "…"
+    return key_start(key) + "…"
 
 
 def _not_listed(key: PublicKey, allow_list: AllowList) -> Refused:

@@ -60,7 +60,7 @@ from omni_core.signaling.messages import (
 from omni_core.signaling.news import ClusterNews
 from omni_core.signaling.requests import Requests
 from omni_core.signaling.roster import Roster
-from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip
+from omni_core.types import Endpoint, Mac, PublicKey, RandomBytes, Vip, random_fraction
 
 _PAUSE_SPREAD = 0.2  # of the pause between heartbeats
 _PAUSE_MIN = 1.0  # s, whatever a Nucleus asks for
@@ -481,7 +481,7 @@ class NucleusClient:
         return (HEARTBEATS_MISSED + 1) * self._interval
 
     def _fraction(self) -> float:
-        return int.from_bytes(self._random(2), "little") / 65536
+        return random_fraction(self._random)
 
 
 def _packed(endpoints: Sequence[Endpoint]) -> tuple[PackedEndpoint, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable
 from functools import lru_cache
@@ -48,6 +49,15 @@ def observed_endpoint(source: Endpoint) -> PackedEndpoint:
         except LocalMisuse:
             raise RemoteViolation(DropReason.SIGNALING_MALFORMED, "source") from None
     check_packed(packed)
+    return packed
+
+
+def pack_usable(endpoints: Iterable[Endpoint]) -> list[PackedEndpoint]:
+    """Those that are addresses of hosts."""
+    packed: list[PackedEndpoint] = []
+    for endpoint in endpoints:
+        with contextlib.suppress(RemoteViolation):
+            packed.append(observed_endpoint(endpoint))
     return packed
 
 

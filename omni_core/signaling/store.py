@@ -18,7 +18,7 @@ from omni_core.signaling.endpoints import PackedEndpoint
 from omni_core.signaling.lease_book import HeldLease, LeaseBook
 from omni_core.signaling.leases import Lease, Vip4Pool
 from omni_core.signaling.messages import Delta
-from omni_core.types import PublicKey
+from omni_core.types import PublicKey, RandomBytes
 
 
 @unique
@@ -58,6 +58,11 @@ class Hint(NamedTuple):
 
 Claimed: TypeAlias = "Callable[[Conflict | None, float], None]"  # (None: done, now)
 Leased: TypeAlias = "Callable[[Lease | None, float], None]"  # (None: no address is free, now)
+
+
+def new_epoch(random: RandomBytes) -> int:
+    """See Store.epoch."""
+    return int.from_bytes(random(8), "little") or 1
 
 
 class Store(Protocol):
@@ -141,8 +146,25 @@ class Store(Protocol):
     def leases(self, cluster: str) -> Iterator[HeldLease]:
         """Those that are held, also by edges that are away."""
 
+    def lease_count(self, cluster: str) -> int: ...
     def restore_leases(self, cluster: str, leases: Iterable[HeldLease], now: float) -> int:
         """From a backup; how many were taken. Those of addresses or keys that hold one already are left out."""
+
+
+class LeaseLeft(NamedTuple):
+    lease: HeldLease
+    left: float  # s until it may be given to another, if its holder left now
+    live: bool  # its holder is registered with it, so it does not run out
+
+
+def leases_left(store: Store, cluster: str, now: float) -> Iterator[LeaseLeft]:
+    """Those that have not run out."""
+    for lease in store.leases(cluster):
+        edge = store.get(lease.key)
+        live = edge is not None and edge.cluster == cluster and edge.vip4 == lease.address
+        left = store.lease_time if live else lease.until - now
+        if left > 0:
+            yield LeaseLeft(lease, left, live)
 
 
 class _Cluster:
@@ -293,6 +315,9 @@ class MemoryStore:
 
     def leases(self, cluster: str) -> Iterator[HeldLease]:
         return self._cluster(cluster).leases.held()
+
+    def lease_count(self, cluster: str) -> int:
+        return len(self._cluster(cluster).leases)
 
     def restore_leases(self, cluster: str, leases: Iterable[HeldLease], now: float) -> int:
         return self._cluster(cluster).leases.restore(leases, now)

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from omni_core.types import KEY_SHOWN
+
 STATES = ("idle", "handshaking", "up", "lost")  # PeerStatus.STATE_*
 NUCLEUS_STATES = ("none", "idle", "connecting", "registered", "refused")  # GanglionStatus.NUCLEUS_*
 SILENT_AFTER = 5.0  # s without a message; `status_period` is 1 s unless it was changed
@@ -158,7 +160,7 @@ class FleetModel:
 
 def label(message: Any) -> str:
     """What people call a robot."""
-    return str(message.name or message.vip4.partition("/")[0] or message.public_key[:8])
+    return str(message.name or message.vip4.partition("/")[0] or message.public_key[:KEY_SHOWN])
 
 
 def natural(text: str) -> list[tuple[int, str]]:

@@ -56,3 +56,6 @@ class ReplicaReader:
 
     def leases(self, cluster: str) -> Iterator[HeldLease]:
         return self._replica.leases(cluster)
+
+    def lease_count(self, cluster: str) -> int:
+        return self._replica.lease_count(cluster)

@@ -38,7 +38,7 @@ from omni_core.signaling.shared.reading import ReplicaReader
 from omni_core.signaling.shared.rejoin import repeated, unknown_there
 from omni_core.signaling.shared.replica import Replica, Snapshot, parse_snapshot
 from omni_core.signaling.shared.requests import Requests
-from omni_core.signaling.store import Claimed, Conflict, Hint, Leased, Notice
+from omni_core.signaling.store import Claimed, Conflict, Hint, Leased, Notice, new_epoch
 from omni_core.types import PublicKey, RandomBytes
 
 _HINTS_MAX = 1024
@@ -66,7 +66,7 @@ class SharedStore(ReplicaReader):
         self.reason = "not connected yet"  # why it is not
         self.heard: float | None = None  # its last reply
         self._random = random
-        self._replica = Replica(self._new_epoch(), nucleus, clusters, lifetime, mesh_limit, lease_time)
+        self._replica = Replica(new_epoch(self._random), nucleus, clusters, lifetime, mesh_limit, lease_time)
         self._epochs = Epochs()
         self._requests = Requests(nucleus, lifetime, lease_time, self._epochs)
         self._following = False  # the stream of changes
@@ -114,7 +114,7 @@ class SharedStore(ReplicaReader):
         """To the Redis with this run_id. Nothing but its commands may be executed on the connection."""
         self._drop_connection()
         self._asked = now
-        epoch = digits(self._new_epoch())
+        epoch = digits(new_epoch(self._random))
         self._send("hello", (run_id.encode(), epoch), self._on_hello)
 
     def on_lost(self, reason: str, now: float) -> None:
@@ -122,7 +122,7 @@ class SharedStore(ReplicaReader):
         self._drop_connection()
         if self.available:
             fork = self._replica.position
-            epoch = self._new_epoch()
+            epoch = new_epoch(self._random)
             self._epochs.branched(epoch, fork)
             self._replica.branch(epoch, now)
         self.reason = reason
@@ -238,9 +238,6 @@ class SharedStore(ReplicaReader):
         self._settle(now)
 
     # --- commands ---------------------------------------------------------------------------------------------------
-
-    def _new_epoch(self) -> int:
-        return int.from_bytes(self._random(8), "little") or 1
 
     def _send(
         self, script: str, args: tuple[bytes | int, ...], done: Callable[[Reply, float], None] | None = None
